@@ -1,0 +1,112 @@
+"""From a frozen dataclass of settings to a command line, and from bad input to one clear line.
+
+@dataclass(frozen=True)
+class Settings:
+    epochs: int | None = setting(None, "passes over the training split", at_least=1)
+
+def main(argv=None):
+    settings = parse(Settings, argv, __doc__)
+
+if __name__ == "__main__":
+    run(main)
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+S = TypeVar("S")
+
+
+class InputError(Exception):
+    """What the user gave cannot be used. The message says what was wrong and what to do."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    choices: Sequence[str] | None = None,
+    required: bool = False,
+) -> Any:
+    """A dataclass field that is also an option of the command line: `max_steps` becomes `--max-steps`."""
+    metadata = dict(help=help, at_least=at_least, at_most=at_most, choices=choices, required=required)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see --help)")
+
+
+def parse(settings_class: type[S], argv: Sequence[str] | None, description: str | None) -> S:
+    """The settings that `argv` (default: the command line) gives. Raises InputError with all problems."""
+    parser = _Parser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    hints = typing.get_type_hints(settings_class)
+    fields = dataclasses.fields(settings_class)  # type: ignore[arg-type]
+    for field in fields:
+        kind = _without_none(hints[field.name])
+        default = "" if field.default is None or kind is bool else f" (default: {field.default})"
+        how: dict[str, Any] = dict(
+            default=field.default, help=(field.metadata["help"] + default).replace("%", "%%")
+        )
+        if kind is bool:
+            how["action"] = argparse.BooleanOptionalAction
+        else:
+            how |= dict(type=kind, choices=field.metadata["choices"], required=field.metadata["required"])
+            how["metavar"] = None if how["choices"] else {int: "N", float: "F"}.get(kind, "X")
+        parser.add_argument(option(field.name), **how)
+    values = vars(parser.parse_args(argv))
+    problems = [problem for field in fields if (problem := _out_of_range(field, values[field.name]))]
+    if problems:
+        raise InputError("; ".join(problems))
+    return settings_class(**values)
+
+
+def _without_none(hint: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        return next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    return hint
+
+
+def _out_of_range(field: "dataclasses.Field[Any]", value: Any) -> str | None:
+    low, high = field.metadata["at_least"], field.metadata["at_most"]
+    if value is None or (low is None and high is None):
+        return None
+    if math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high):
+        return None
+    wanted = (
+        f"from {low} to {high}"
+        if None not in (low, high)
+        else f"at least {low}"
+        if high is None
+        else f"at most {high}"
+    )
+    return f"{option(field.name)} {value}: must be {wanted}"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; end with one line and exit code 2 on bad input, 130 when interrupted."""
+    try:
+        main()
+    except (InputError, OSError) as error:
+        message = " ".join(str(error).split())
+        print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,229 @@
+"""The prompt, the tokenizer, and tokenised examples: what a model reads and what it is asked to predict.
+
+    examples = InstructionDataset("train", max_length=512)
+    batch = custom_collate_fn([examples[0], examples[1]])     # {"input_ids": (B, T), "labels": (B, T)}
+
+Tokenising happens once: the ids are kept in data/tokens/, under a name made from the data's content, the
+prompt template, the vocabulary and the maximum length. That folder may be deleted at any time.
+"""
+
+import base64
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from files import whole_file
+
+if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
+    import datasets
+    import tiktoken
+
+HERE = Path(__file__).parent
+RANKS_FILE = HERE / "assets" / "gpt2.tiktoken"
+RANKS_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
+TOKENS_FOLDER = HERE / "data" / "tokens"
+LOCAL_DATA = "data/tinystories-instruct-balanced"
+PUBLISHED_DATA = "0rn0/tinystories-instruct-balanced"
+
+ENDINGS = ("happy", "sad")
+PROMPT = "Write a story about: {summary}\nWith: {ending} ending\n\n### Story:\n"
+VOCAB_SIZE = 50257
+IGNORE_INDEX = -100
+
+# How GPT-2 cuts text into pieces before merging bytes: contractions, words and numbers with the blank before
+# them, runs of other signs, runs of blanks. Source: Radford et al. 2019, the tokenizer released with it.
+SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def format_instruction(summary: str, ending: str) -> str:
+    """The prompt, up to and with the newline after which the story begins.
+
+    Raises ValueError if `ending` is neither "happy" nor "sad".
+    """
+    if ending not in ENDINGS:
+        raise ValueError(f"ending {ending!r}: must be one of {', '.join(ENDINGS)}")
+    return PROMPT.replace("{ending}", ending).replace("{summary}", summary)
+
+
+@functools.cache
+def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
+    """GPT-2's byte-pair encoding; the end-of-text token is always id `vocab_size - 1` (`.eot_token`).
+
+    Merges are ordered by rank, so the first `vocab_size - 1` ranks are a valid encoding too. Encode users'
+    texts with `encode_ordinary`: it never makes a special token. Raises ValueError for a size outside
+    257..50257 and OSError if the ranks file is missing or damaged.
+    """
+    import tiktoken
+
+    if not 257 <= vocab_size <= VOCAB_SIZE:
+        raise ValueError(f"vocab_size {vocab_size}: must be from 257 (bytes and end of text) to {VOCAB_SIZE}")
+    content = RANKS_FILE.read_bytes()
+    if hashlib.sha256(content).hexdigest() != RANKS_SHA256:
+        raise OSError(f"{RANKS_FILE}: damaged (another SHA-256); restore it from the repo")
+    ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, content.splitlines())}
+    return tiktoken.Encoding(
+        name=f"gpt2-{vocab_size}",
+        pat_str=SPLIT_PATTERN,
+        mergeable_ranks={token: rank for token, rank in ranks.items() if rank < vocab_size - 1},
+        special_tokens={"<|endoftext|>": vocab_size - 1},
+    )
+
+
+def load_data(source: str | None = None) -> "datasets.DatasetDict":
+    """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
+
+    Without a source: data/tinystories-instruct-balanced if it is there, else the published one. Raises
+    OSError, with what to do, if it cannot be had or does not hold the expected columns.
+    """
+    import datasets
+
+    name = source or (LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA)
+    hint = "make one with prepare_data.py --output DIR and name it with --data DIR"
+    try:
+        if Path(name).exists():
+            data = datasets.load_from_disk(name)
+        else:
+            repo_id, _, revision = name.partition("@")
+            data = datasets.load_dataset(repo_id, revision=revision or None)
+    except Exception as error:  # datasets, its formats and the Hub client raise many unrelated kinds
+        reason = str(error).strip().split("\n")[0][:200]
+        raise OSError(f"{name}: not a data set that can be read here ({reason}); {hint}") from error
+    columns = {"instruction", "response", "ending"}
+    if not isinstance(data, datasets.DatasetDict) or "train" not in data:
+        raise OSError(f"{name}: has no train split; {hint}")
+    for split, rows in data.items():
+        if missing := columns - set(rows.column_names):
+            raise OSError(f"{name}: split {split} lacks the columns {', '.join(sorted(missing))}; {hint}")
+    return data
+
+
+def fingerprint(rows: "datasets.Dataset") -> str:
+    """16 hex digits that change when an instruction or a response does, wherever the rows come from."""
+    digest = hashlib.blake2b(digest_size=8)
+    for batch in rows.select_columns(["instruction", "response"]).iter(batch_size=10_000):
+        for column in ("instruction", "response"):
+            digest.update("\0".join(batch[column]).encode() + b"\1")
+    return digest.hexdigest()
+
+
+class InstructionDataset:
+    """The examples of a split as token ids, for a torch DataLoader.
+
+    Item i is {"input_ids": 1-D int64, at most `max_length`; "prompt_length": how many of them are the
+    instruction; "complete": whether the story was not cut at `max_length`}. The end-of-text token is not
+    stored: `custom_collate_fn` adds it.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        max_length: int = 512,
+        *,
+        data: "str | datasets.DatasetDict | None" = None,
+        vocab_size: int = VOCAB_SIZE,
+        cache_folder: Path = TOKENS_FOLDER,
+    ) -> None:
+        loaded = load_data(data) if data is None or isinstance(data, str) else data
+        rows = loaded[split]
+        self.fingerprint = fingerprint(rows)
+        template = hashlib.blake2b(PROMPT.encode(), digest_size=4).hexdigest()
+        name = f"{split}-{self.fingerprint}-{template}-{vocab_size}-{max_length}.safetensors"
+        arrays = _cached(cache_folder / name, lambda: _tokenise(rows, max_length, vocab_size))
+        self.tokens = arrays["tokens"]  # (all tokens,) uint16, the examples one after another
+        self.starts = arrays["starts"]  # (N + 1,) int64: example i is tokens[starts[i]:starts[i + 1]]
+        self.prompt_lengths = arrays["prompt_lengths"]  # (N,) int64
+        self.complete = arrays["complete"]  # (N,) bool
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        import torch
+
+        ids = self.tokens[self.starts[i] : self.starts[i + 1]]
+        return {
+            "input_ids": torch.from_numpy(ids.astype("int64")),
+            "prompt_length": int(self.prompt_lengths[i]),
+            "complete": bool(self.complete[i]),
+        }
+
+
+def _tokenise(rows: "datasets.Dataset", max_length: int, vocab_size: int) -> dict[str, Any]:
+    import numpy as np
+    from tqdm import tqdm
+
+    encode = get_tokenizer(vocab_size).encode_ordinary_batch
+    threads = os.cpu_count() or 1
+    tokens = [np.empty(0, "uint16")]
+    lengths: list[int] = []
+    prompt_lengths: list[int] = []
+    complete: list[bool] = []
+    with tqdm(total=len(rows), desc="tokenise", unit=" examples", unit_scale=True) as progress:
+        for batch in rows.iter(batch_size=5_000):
+            prompts = encode(batch["instruction"], num_threads=threads)
+            stories = encode(batch["response"], num_threads=threads)
+            for prompt, story in zip(prompts, stories, strict=True):
+                ids = (prompt + story)[:max_length]
+                tokens.append(np.array(ids, "uint16"))
+                lengths.append(len(ids))
+                prompt_lengths.append(min(len(prompt), len(ids)))
+                complete.append(len(ids) == len(prompt) + len(story))
+            progress.update(len(prompts))
+    return {
+        "tokens": np.concatenate(tokens),
+        "starts": np.concatenate([[0], np.cumsum(lengths, dtype="int64")]).astype("int64"),
+        "prompt_lengths": np.array(prompt_lengths, "int64"),
+        "complete": np.array(complete, "bool"),
+    }
+
+
+def _cached(file: Path, make: Any) -> dict[str, Any]:
+    """The arrays in `file`, made and written first if it is not there. It appears whole or not at all."""
+    from safetensors.numpy import load_file, save_file
+
+    if file.exists():
+        return load_file(file)
+    arrays = make()
+    try:
+        with whole_file(file) as path:
+            save_file(arrays, path)
+    except OSError as error:  # a cache that cannot be written costs time, not the run
+        print(f"note: the tokens are not kept for the next start: {error}")
+    return arrays
+
+
+def custom_collate_fn(
+    batch: Sequence[dict[str, Any]],
+    pad_token_id: int = 50256,
+    ignore_index: int = IGNORE_INDEX,
+    *,
+    loss_on: str = "all",
+) -> dict[str, Any]:
+    """Items of InstructionDataset -> {"input_ids", "labels"}, both (B, T) int64, T the longest of the batch.
+
+    `labels` are the inputs one position on. The end-of-text token (`pad_token_id`) is learnt once after a
+    complete story; after a story that was cut, and wherever there is padding, the label is `ignore_index`.
+    The mask goes by length, never by value. With `loss_on="response"` the instruction is not learnt either.
+
+    [1, 2, 3] in a batch whose longest has 5 tokens and its end:
+        inputs  [1, 2, 3, 50256, 50256]
+        labels  [2, 3, 50256, -100, -100]
+    """
+    import torch
+
+    ids = [item["input_ids"] for item in batch]
+    width = max(len(row) for row in ids)
+    inputs = torch.full((len(batch), width), pad_token_id, dtype=torch.int64)
+    labels = torch.full((len(batch), width), ignore_index, dtype=torch.int64)
+    for row, item in enumerate(batch):
+        length = len(ids[row])
+        inputs[row, :length] = ids[row]
+        labels[row, : length - 1] = ids[row][1:]
+        if item.get("complete", True):
+            labels[row, length - 1] = pad_token_id
+        if loss_on == "response":
+            labels[row, : max(item["prompt_length"] - 1, 0)] = ignore_index
+    return {"input_ids": inputs, "labels": labels}

@@ -1,0 +1,43 @@
+"""Files and folders that appear whole or not at all: written under a temporary name, flushed, renamed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, beside `path`, which takes its place when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, beside `path`, which takes its place when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    replaced = temporary.with_name(temporary.name + ".replaced")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            _flush(file)
+        if path.exists():
+            path.rename(replaced)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    with open(file, "rb+") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,276 @@
+"""Fine-tune a pre-trained model on the balanced instructions: a plain PyTorch AdamW loop, one GPU or a CPU.
+
+    uv run python finetune.py --model-size 30m --epochs 5 --batch-size 64
+
+Writes checkpoints/sft_{30M}_model/: epoch_N/ after every epoch, best/ (lowest validation loss), last/,
+run.json (settings, versions, data) and metrics.jsonl (a line a logged step). Ctrl-C leaves a usable last/.
+"""
+
+import functools
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from cli import InputError, parse, run, setting
+from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
+from device import Compute, choose_compute
+from files import whole_file, whole_folder
+from model import GPT2, PRESETS, base_checkpoint, load_model
+
+
+@dataclass(frozen=True)
+class Settings:
+    model_size: str = setting(
+        "30m", "preset: where the base model is, and the number of epochs", choices=tuple(PRESETS)
+    )
+    checkpoint: str | None = setting(None, "another base: a folder, a .pt or .safetensors file, a Hub id")
+    data: str | None = setting(
+        None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
+    )
+    output: str | None = setting(None, "folder to write; default: checkpoints/sft_{size}_model")
+    overwrite: bool = setting(False, "replace the run in an output folder that is there")
+    epochs: int | None = setting(None, "passes over the training split; default: the preset's", at_least=1)
+    max_steps: int | None = setting(None, "stop after this many optimiser steps", at_least=1)
+    batch_size: int = setting(8, "examples in an optimiser step", at_least=1)
+    lr: float = setting(5e-5, "learning rate, the highest one under a schedule", at_least=0)
+    schedule: str = setting("constant", "of the learning rate after warm-up", choices=("constant", "cosine"))
+    warmup_steps: int = setting(0, "steps in which the learning rate rises from 0", at_least=0)
+    weight_decay: float = setting(0.1, "AdamW's", at_least=0)
+    grad_clip: float | None = setting(None, "largest norm of the gradient; default: not clipped", at_least=0)
+    max_length: int | None = setting(None, "tokens of an example; default: the model's context", at_least=2)
+    loss_on: str = setting(
+        "all", "learn instruction and story, or the story alone", choices=("all", "response")
+    )
+    log_every: int = setting(10, "steps between two lines of metrics.jsonl", at_least=1)
+    seed: int = setting(0, "seed of the data order and of dropout", at_least=0)
+    device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
+
+
+def loss_sum(model_output: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> tuple[Tensor, Tensor]:
+    """Logits (B, T, V), labels (B, T) int64 -> summed cross-entropy (nats), number of supervised tokens."""
+    total = F.cross_entropy(
+        model_output.flatten(0, 1).float(), labels.flatten(), ignore_index=ignore_index, reduction="sum"
+    )
+    return total, (labels != ignore_index).sum()
+
+
+def compute_loss(model_output: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Logits (B, T, V), labels (B, T) int64 -> mean cross-entropy of the supervised tokens, nats."""
+    total, count = loss_sum(model_output, labels, ignore_index)
+    return total / count.clamp(min=1)
+
+
+def learning_rate(step: int, total_steps: int, settings: Settings) -> float:
+    """Of optimiser step `step` (from 0): a linear warm-up, then constant, or half a cosine down to 0."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    if settings.schedule == "constant":
+        return settings.lr
+    progress = (step - settings.warmup_steps) / max(total_steps - settings.warmup_steps, 1)
+    return settings.lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def validation_loss(model: GPT2, loader: Any, compute: Compute) -> float:
+    """Mean loss over all supervised tokens of `loader`, nats a token, whatever its batches are."""
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64, device=compute.device)
+    count = torch.zeros((), dtype=torch.int64, device=compute.device)
+    for inputs, labels in on_device(loader, compute):
+        with compute.autocast():
+            batch_total, batch_count = loss_sum(model(inputs), labels)
+        total += batch_total
+        count += batch_count
+    model.train()
+    return (total / count.clamp(min=1)).item()
+
+
+def on_device(loader: Any, compute: Compute) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in loader:
+        yield tuple(batch[name].to(compute.device, non_blocking=True) for name in ("input_ids", "labels"))  # type: ignore[misc]
+
+
+class Metrics:
+    """metrics.jsonl: a line a logged step."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        file.write_text("")
+
+    def write(self, **values: float | int) -> None:
+        with open(self.file, "a") as out:
+            out.write(json.dumps(values) + "\n")
+
+
+def save(model: GPT2, folder: Path, card: str) -> None:
+    """Write model.safetensors, config.json and the card as one folder that appears whole."""
+    with whole_folder(folder) as temporary:
+        (temporary / "README.md").write_text(card)
+        model.save_pretrained(temporary)
+
+
+def model_card(report: dict[str, Any], epoch: int, step: int, loss: float | None) -> str:
+    return f"""---
+library_name: pytorch
+pipeline_tag: text-generation
+---
+# GPT-2 {report["settings"]["model_size"]} that writes a story about a topic, with a happy or a sad ending
+
+Base `{report["base"]}`, data `{report["data"]["source"]}` ({report["data"]["train"]:,} examples),
+epoch {epoch}, step {step:,}, batch {report["settings"]["batch_size"]}, learning rate {report["settings"]["lr"]},
+validation loss {"not measured" if loss is None else f"{loss:.4f}"}.
+
+Load it with `load_model(folder, "cpu")` of Tiny Tales SFT's model.py.
+"""
+
+
+def run_report(settings: Settings, base: str, model: GPT2, train: Any, validation: Any) -> dict[str, Any]:
+    return {
+        "settings": asdict(settings),
+        "base": base,
+        "model": asdict(model.config) | {"parameters": sum(p.numel() for p in model.parameters())},
+        "data": {
+            "source": settings.data or "default",
+            "fingerprint": train.fingerprint,
+            "train": len(train),
+            "validation": len(validation) if validation else 0,
+        },
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "host": {
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    preset = PRESETS[settings.model_size]
+    output = Path(settings.output or f"checkpoints/sft_{preset.label}_model")
+    if output.exists() and any(output.iterdir()) and not settings.overwrite:
+        raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
+    output.mkdir(parents=True, exist_ok=True)
+    with whole_file(output / "run.json") as file:  # whether the folder can be written, before hours of work
+        file.write_text("{}\n")
+
+    compute = choose_compute(settings.device)
+    print(f"compute: {compute.reason}")
+    torch.manual_seed(settings.seed)
+    torch.set_float32_matmul_precision("high")
+
+    base = settings.checkpoint or base_checkpoint(settings.model_size)
+    model = load_model(base, compute.device)
+    context = model.config.context_length
+    max_length = settings.max_length or context
+    if max_length > context:
+        raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
+    data = load_data(settings.data)
+    vocab_size = model.config.vocab_size
+    train = InstructionDataset("train", max_length, data=data, vocab_size=vocab_size)
+    validation = (
+        InstructionDataset("validation", max_length, data=data, vocab_size=vocab_size)
+        if "validation" in data
+        else None
+    )
+    loader = functools.partial(
+        DataLoader,
+        batch_size=settings.batch_size,
+        collate_fn=functools.partial(
+            custom_collate_fn, pad_token_id=vocab_size - 1, loss_on=settings.loss_on
+        ),
+        pin_memory=compute.device.type == "cuda",
+    )
+    print(f"model: {base}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters")
+    print(f"data: {len(train):,} training examples, {len(validation) if validation else 0:,} for validation")
+
+    epochs = settings.epochs or preset.epochs
+    steps_an_epoch = math.ceil(len(train) / settings.batch_size)
+    total_steps = min(epochs * steps_an_epoch, settings.max_steps or epochs * steps_an_epoch)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        fused=compute.device.type == "cuda",
+    )
+    report = run_report(settings, base, model, train, validation)
+    with whole_file(output / "run.json") as file:
+        file.write_text(json.dumps(report, indent=2) + "\n")
+    metrics = Metrics(output / "metrics.jsonl")
+
+    step, epoch, best, loss = 0, 0, math.inf, None
+    progress = tqdm(total=total_steps, unit=" steps", desc="train")
+    try:
+        for epoch in range(1, epochs + 1):
+            model.train()
+            order = torch.Generator().manual_seed(settings.seed + epoch)
+            window_loss = torch.zeros((), device=compute.device)  # summed since the last log point
+            window_tokens = torch.zeros((), dtype=torch.int64, device=compute.device)
+            started = time.perf_counter()
+            for inputs, labels in on_device(loader(train, shuffle=True, generator=order), compute):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(step, total_steps, settings)
+                with compute.autocast():
+                    logits = model(inputs)
+                total, count = loss_sum(logits, labels)
+                (total / count.clamp(min=1)).backward()
+                if settings.grad_clip is not None:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+                optimizer.step()
+                optimizer.zero_grad()
+                step += 1
+                progress.update()
+                window_loss += total.detach()
+                window_tokens += count
+                if step % settings.log_every == 0 or step == total_steps:
+                    tokens = int(window_tokens)
+                    speed = tokens / (time.perf_counter() - started)
+                    mean = window_loss.item() / max(tokens, 1)
+                    metrics.write(
+                        step=step,
+                        epoch=epoch,
+                        loss=mean,
+                        lr=optimizer.param_groups[0]["lr"],
+                        tokens_per_second=round(speed),
+                    )
+                    progress.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} tokens/s")
+                    window_loss.zero_(), window_tokens.zero_()
+                    started = time.perf_counter()
+                if step == total_steps:
+                    break
+            if validation:
+                loss = validation_loss(model, loader(validation), compute)
+                metrics.write(step=step, epoch=epoch, validation_loss=loss)
+                progress.write(f"epoch {epoch}: validation loss {loss:.4f}")
+            card = model_card(report, epoch, step, loss)
+            if step == epoch * steps_an_epoch:
+                save(model, output / f"epoch_{epoch}", card)
+            save(model, output / "last", card)
+            if loss is not None and loss < best:
+                best = loss
+                save(model, output / "best", card)
+            if step == total_steps:
+                break
+    except KeyboardInterrupt:
+        save(model, output / "last", model_card(report, epoch, step, None))
+        print(f"\nstopped at step {step}; the weights are in {output / 'last'}")
+        raise
+    finally:
+        progress.close()
+    print(f"checkpoints in {output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,284 @@
+"""Tell stories: a topic and an ending in, a story out.
+
+    uv run python generate.py --topic "a lost dog" --ending sad
+    uv run python generate.py                                    # asks for topic and ending
+
+Generation is next-token choice (`choose_token`), the loop around it (`stream_tokens`: prompt into the KV
+cache, then a token at a time) and text (`stream_text`, `tell_stories`, `generate_story`).
+"""
+
+import codecs
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cli import InputError, parse, run, setting
+from dataset import ENDINGS, format_instruction, get_tokenizer
+from device import choose_compute
+from model import GPT2, PRESETS, KVCache, finetuned_checkpoint, load_model
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen, and how many there may be. Raises ValueError if out of range."""
+
+    max_new_tokens: int = 200
+    temperature: float = 1.0  # 0 is greedy
+    top_k: int | None = 50  # None: the whole vocabulary
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        k = self.top_k
+        if not (
+            self.temperature >= 0
+            and 0 <= self.top_p <= 1
+            and (k is None or k >= 1)
+            and self.max_new_tokens >= 1
+        ):
+            raise ValueError(f"out of range: {self}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    topic: str | None = setting(None, "what the story is about; asked for if not given")
+    ending: str | None = setting(None, "how it ends; asked for if not given", choices=ENDINGS)
+    model_size: str = setting(
+        "30m", "which fine-tuned model: the one trained here, else the published one", choices=tuple(PRESETS)
+    )
+    checkpoint: str | None = setting(None, "another model: a folder, a .pt or .safetensors file, a Hub id")
+    temperature: float = setting(0.7, "0 always takes the likeliest token; higher is more varied", at_least=0)
+    top_k: int = setting(50, "sample from the K likeliest tokens", at_least=1)
+    top_p: float = setting(
+        1.0, "sample from the likeliest tokens that hold this much probability", at_least=0, at_most=1
+    )
+    max_tokens: int | None = setting(
+        None,
+        f"most tokens of a story; default {Sampling.max_new_tokens}, or what the context leaves",
+        at_least=1,
+    )
+    num_stories: int = setting(1, "stories to tell, as one batch", at_least=1)
+    seed: int | None = setting(
+        None, "story i is drawn from seed + i; default: a new one every time", at_least=0
+    )
+    json: bool = setting(False, "print one JSON object instead of text")
+    device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
+
+
+@dataclass(frozen=True)
+class Story:
+    text: str
+    seed: int
+    tokens: int
+    complete: bool  # it ended by itself, not at the limit
+
+
+def choose_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
+    """The next token of every row: logits (B, V) and numbers in [0, 1) (B,) float32 -> ids (B,) int64.
+
+    Temperature, then top-k, then top-p (the smallest set of the likeliest tokens that holds at least
+    top-p; Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration"); then the token at which the
+    cumulative probability passes the row's uniform number. Temperature 0 is the argmax.
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    V = logits.shape[-1]
+    values, ids = logits.float().topk(min(sampling.top_k or V, V))  # (B, K), descending
+    probabilities = torch.softmax(values / sampling.temperature, -1)
+    before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens hold together
+    probabilities = probabilities.masked_fill((before >= sampling.top_p) & (before > 0), 0.0)
+    cumulative = probabilities.cumsum(-1)
+    drawn = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)  # (B, 1)
+    last = (probabilities > 0).sum(-1, keepdim=True) - 1  # rounding must not pass the last possible one
+    return ids.gather(-1, drawn.minimum(last)).squeeze(-1)
+
+
+@torch.inference_mode()
+def stream_tokens(
+    model: GPT2, prompts: Tensor, seeds: Sequence[int], sampling: Sampling, eos_id: int
+) -> Iterator[Tensor]:
+    """Prompts (B, T) int64 -> yields the next ids (B,) int64, step by step, until every row has ended.
+
+    A row that has ended yields `eos_id` from then on. Row i draws from `seeds[i]` alone, so it is the same
+    whatever else is in the batch. Past the context length the oldest tokens are forgotten, and each step
+    costs a whole forward pass.
+    """
+    context = model.config.context_length
+    draws = [random.Random(seed) for seed in seeds]
+    ids = prompts.to(model.device)  # (B, T), growing
+    ended = torch.zeros(len(ids), dtype=torch.bool, device=model.device)
+    cache = KVCache(model, len(ids), min(ids.shape[1] + sampling.max_new_tokens, context))
+    for _ in range(sampling.max_new_tokens):
+        if ids.shape[1] <= context:
+            hidden = model.hidden(ids[:, cache.length :], cache)
+        else:
+            hidden = model.hidden(ids[:, -context:])  # every position has moved: nothing cached holds
+        logits = model.output_layer(hidden[:, -1])  # (B, V)
+        uniform = torch.tensor([draw.random() for draw in draws], device=model.device)
+        chosen = choose_token(logits, uniform, sampling)
+        chosen = torch.where(ended, eos_id, chosen)
+        yield chosen
+        ended |= chosen == eos_id
+        if ended.all():
+            return
+        ids = torch.cat([ids, chosen[:, None]], 1)
+
+
+def stream_text(tokens: Iterator[int], vocab_size: int) -> Iterator[str]:
+    """Ids -> pieces of text as soon as they are whole characters."""
+    tokenizer = get_tokenizer(vocab_size)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for token in tokens:
+        if piece := decoder.decode(tokenizer.decode_single_token_bytes(token)):
+            yield piece
+    if piece := decoder.decode(b"", final=True):
+        yield piece
+
+
+def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
+    """The prompt's ids, (1, T) int64."""
+    tokenizer = get_tokenizer(model.config.vocab_size)
+    return torch.tensor([tokenizer.encode_ordinary(format_instruction(topic, ending))])
+
+
+def tell_stories(
+    model: GPT2, topic: str, ending: str, seeds: Sequence[int], sampling: Sampling, eos_id: int | None = None
+) -> list[Story]:
+    """A story for every seed, as one batch, without the prompt. `eos_id` None is the model's own."""
+    eos = model.config.vocab_size - 1 if eos_id is None else eos_id
+    prompts = encode_prompt(model, topic, ending).expand(len(seeds), -1)
+    steps = list(stream_tokens(model, prompts, seeds, sampling, eos))
+    stories = []
+    for row, seed in zip(torch.stack(steps, 1).tolist(), seeds, strict=True):
+        ids = row[: row.index(eos)] if eos in row else row
+        text = "".join(stream_text(iter(ids), model.config.vocab_size))
+        stories.append(Story(text, seed, len(ids), complete=eos in row))
+    return stories
+
+
+def generate_story(
+    model: GPT2,
+    topic: str,
+    ending: str,
+    max_new_tokens: int = 200,
+    temperature: float = 1.0,
+    top_k: int | None = 50,
+    eos_id: int = 50256,
+    device: str | torch.device = "cpu",
+    *,
+    top_p: float = 1.0,
+    seed: int | None = None,
+) -> str:
+    """One story as text, without its prompt. The model is moved to `device`.
+
+    The end-of-text id is the last of every vocabulary: for a smaller one than GPT-2's, `eos_id` is cut to it.
+    """
+    story = tell_stories(
+        model.to(device),
+        topic,
+        ending,
+        [new_seed() if seed is None else seed],
+        Sampling(max_new_tokens, temperature, top_k, top_p),
+        min(eos_id, model.config.vocab_size - 1),
+    )
+    return story[0].text
+
+
+def new_seed() -> int:
+    return random.SystemRandom().randrange(2**31)
+
+
+def room_for_story(model: GPT2, settings: Settings, topic: str, ending: str) -> int:
+    """The number of tokens a story may have. Raises InputError if topic or --max-tokens are too long."""
+    context = model.config.context_length
+    prompt = encode_prompt(model, topic, ending).shape[1]
+    room = context - prompt
+    if room < 1:
+        raise InputError(
+            f"--topic: makes a prompt of {prompt:,} tokens, and the model reads {context}; shorten it"
+        )
+    if settings.max_tokens is not None and settings.max_tokens > room:
+        raise InputError(
+            f"--max-tokens {settings.max_tokens}: at most {room} fit behind this prompt "
+            f"({prompt} tokens of the model's {context})"
+        )
+    return settings.max_tokens or min(Sampling.max_new_tokens, room)
+
+
+def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: str) -> None:
+    """Print the stories of one topic and ending: one as it is sampled, several or JSON when they are done."""
+    topic = " ".join(topic.split())  # one line, as in the training data
+    if not topic:
+        raise InputError("--topic: is empty; say what the story is about")
+    sampling = Sampling(
+        room_for_story(model, settings, topic, ending), settings.temperature, settings.top_k, settings.top_p
+    )
+    first = new_seed() if settings.seed is None else settings.seed
+    seeds = range(first, first + settings.num_stories)
+    if settings.num_stories == 1 and not settings.json:
+        eos = model.config.vocab_size - 1
+        steps = stream_tokens(model, encode_prompt(model, topic, ending), seeds, sampling, eos)
+        tokens = (token for step in steps if (token := int(step)) != eos)
+        for piece in stream_text(tokens, model.config.vocab_size):
+            print(piece, end="", flush=True)
+        print()
+        return
+    stories = tell_stories(model, topic, ending, seeds, sampling)
+    if settings.json:
+        told = {
+            "topic": topic,
+            "ending": ending,
+            "checkpoint": checkpoint,
+            "stories": [vars(s) for s in stories],
+        }
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    for number, story in enumerate(stories, 1):
+        print(f"--- {number} of {len(stories)}, seed {story.seed}\n{story.text}\n")
+
+
+def ask(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    if settings.topic is not None and not settings.topic.strip():
+        raise InputError("--topic: is empty; say what the story is about")
+    compute = choose_compute(settings.device)
+    checkpoint = settings.checkpoint or finetuned_checkpoint(settings.model_size)
+    model = load_model(checkpoint, compute.device)
+    if settings.top_k > model.config.vocab_size:
+        raise InputError(
+            f"--top-k {settings.top_k}: the model has {model.config.vocab_size} tokens to choose from"
+        )
+    print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
+
+    topic, told = settings.topic, False
+    while True:
+        about = topic or ask("What is the story about? (nothing: stop) ")
+        if not about:
+            if told:
+                return
+            raise InputError("--topic: none given; say what the story is about")
+        ending = settings.ending
+        while ending not in ENDINGS:
+            answer = ask("Does it end happy or sad? ").lower()
+            if not answer:
+                raise InputError(f"--ending: none given; one of {', '.join(ENDINGS)}")
+            ending = next((name for name in ENDINGS if name.startswith(answer)), None)
+        tell(model, settings, about, ending, checkpoint)
+        told = True
+        if topic:
+            return
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,407 @@
+"""GPT-2 in one file: presets, forward pass, KV cache, and exact loading of published checkpoints.
+
+    model = load_model("checkpoints/sft_30M_model/best")      # a folder, a .pt or .safetensors file, a Hub id
+    logits = model(input_ids)                                 # (B, T) -> (B, T, V)
+
+Shapes: B batch, T tokens, C embedding_dim, H num_heads, D = C / H head dim, V vocab_size, L num_layers.
+
+The published checkpoints keep a small q, k and v projection for every head; in memory they are one matrix
+(`qkv`). Files are always written in the published layout, so what is trained here loads there. This file
+neither trains nor samples, and imports nothing of ours.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download, save_torch_state_dict
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+HERE = Path(__file__).parent
+ModelState = dict[str, Tensor]
+
+
+class CheckpointError(OSError):
+    """A checkpoint that is missing, damaged, or made for another model. The message is for the user."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The six names of a published config.json."""
+
+    dropout_rate: float
+    vocab_size: int
+    context_length: int
+    embedding_dim: int
+    num_layers: int
+    num_heads: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    config: ModelConfig
+    label: str  # as in checkpoints/sft_{label}_model
+    base: str  # the pre-trained checkpoint, a Hub id or a folder of this repo
+    finetuned: str | None  # the published result
+    epochs: int
+
+
+# nano has no dropout: it sees every story once or twice, and has no capacity to spare.
+PRESETS = {
+    "nano": Preset(
+        ModelConfig(0.0, 4096, 256, 96, 4, 4), "nano", str(HERE / "assets" / "nano_base"), None, 2
+    ),
+    "30m": Preset(
+        ModelConfig(0.1, 50257, 512, 384, 6, 6),
+        "30M",
+        "0rn0/gpt2-30m-tinystories",
+        "0rn0/gpt2-30m-tinystories-sft",
+        5,
+    ),
+    "125m": Preset(
+        ModelConfig(0.1, 50257, 512, 768, 12, 12),
+        "125M",
+        "0rn0/gpt2-125m-tinystories",
+        "0rn0/gpt2-125m-tinystories-sft",
+        1,
+    ),
+}
+
+
+class KVCache:
+    """Keys and values of the tokens read so far, so that each new token costs one position.
+
+    Room for `max_length` tokens of `batch_size` rows, (L, B, H, max_length, D), is taken once.
+    """
+
+    def __init__(self, model: "GPT2", batch_size: int, max_length: int) -> None:
+        c = model.config
+        shape = (c.num_layers, batch_size, c.num_heads, max_length, c.embedding_dim // c.num_heads)
+        like = model.output_layer.weight
+        self.keys = torch.empty(shape, dtype=like.dtype, device=like.device)
+        self.values = torch.empty_like(self.keys)
+        self.length = 0  # tokens held
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.dropout_rate = config.dropout_rate
+        self.qkv = nn.Linear(config.embedding_dim, 3 * config.embedding_dim)
+        self.out_proj = nn.Linear(config.embedding_dim, config.embedding_dim)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.num_heads, C // self.num_heads)  # (B, T, 3, H, D)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        if cache is not None:
+            end = cache.length + T
+            cache.keys[layer, :, :, cache.length : end] = k
+            cache.values[layer, :, :, cache.length : end] = v
+            k, v = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
+        x = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            dropout_p=self.dropout_rate if self.training else 0.0,
+            is_causal=T > 1,  # one new token may see all that the cache holds
+        )
+        return self.out_proj(x.transpose(1, 2).reshape(B, T, C))  # (B, T, C)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(config.embedding_dim, 4 * config.embedding_dim),
+            nn.GELU(),  # exact (erf)
+            nn.Linear(4 * config.embedding_dim, config.embedding_dim),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Block(nn.Module):
+    """Pre-norm: what attention and feed-forward add to the residual stream is dropped out, the stream not."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(config.embedding_dim)
+        self.mha = Attention(config)
+        self.layer_norm2 = nn.LayerNorm(config.embedding_dim)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        x = x + self.dropout(self.mha(self.layer_norm1(x), cache, layer))
+        return x + self.dropout(self.feed_forward(self.layer_norm2(x)))
+
+
+class Embeddings(nn.Module):
+    """Token plus learned position embedding."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
+        self.pos_embedding = nn.Embedding(config.context_length, config.embedding_dim)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(self, input_ids: Tensor, start: int) -> Tensor:
+        positions = torch.arange(start, start + input_ids.shape[1], device=input_ids.device)
+        return self.dropout(self.token_embedding(input_ids) + self.pos_embedding(positions))  # (B, T, C)
+
+
+class GPT2(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="pytorch",
+    pipeline_tag="text-generation",
+):
+    """GPT-2 with learned positions and an output layer of its own (not tied, with a bias).
+
+    `from_pretrained`, `save_pretrained` and `push_to_hub` work as on the Hub; files are in the published
+    layout, and loading is strict.
+
+    Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+    """
+
+    def __init__(
+        self,
+        dropout_rate: float = 0.1,
+        vocab_size: int = 50257,
+        context_length: int = 512,
+        embedding_dim: int = 384,
+        num_layers: int = 6,
+        num_heads: int = 6,
+    ) -> None:
+        super().__init__()
+        if embedding_dim % num_heads:
+            raise CheckpointError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
+        self.config = ModelConfig(
+            dropout_rate, vocab_size, context_length, embedding_dim, num_layers, num_heads
+        )
+        self.embeddings = Embeddings(self.config)
+        self.blocks = nn.ModuleList(Block(self.config) for _ in range(num_layers))
+        self.layer_norm = nn.LayerNorm(embedding_dim)
+        self.output_layer = nn.Linear(embedding_dim, vocab_size)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """N(0, 0.02); what adds to the residual stream is scaled by 1/sqrt(2 L): GPT-2 paper, 2.3."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 1:
+                nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.ones_(parameter)
+            else:
+                residual = name.endswith(("out_proj.weight", "layers.2.weight"))
+                nn.init.normal_(parameter, std=0.02 / (2 * len(self.blocks)) ** 0.5 if residual else 0.02)
+
+    @property
+    def device(self) -> torch.device:
+        return self.output_layer.weight.device
+
+    def hidden(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """(B, T) int64 -> (B, T, C), all but the output layer, for callers that need few positions' logits.
+
+        With a cache, `input_ids` are the tokens that follow those it holds: a prompt into an empty cache,
+        then one at a time. Raises IndexError past the context length.
+        """
+        start = cache.length if cache is not None else 0
+        T = input_ids.shape[1]
+        if start + T > self.config.context_length:
+            raise IndexError(f"{start + T} tokens, but the context length is {self.config.context_length}")
+        if start and T > 1:
+            raise ValueError("a cache that holds tokens takes one new token at a time")
+        x = self.embeddings(input_ids, start)  # (B, T, C)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache, layer)
+        if cache is not None:
+            cache.length += T
+        return self.layer_norm(x)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(B, T) int64 -> logits (B, T, V)."""
+        return self.output_layer(self.hidden(input_ids))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_torch_state_dict(to_published(self), save_directory)
+
+    @classmethod
+    def _load_as_safetensor(cls, model, model_file, map_location, strict):  # type: ignore[no-untyped-def]
+        load_published(model, load_file(model_file), str(model_file))
+        return model.to(map_location).eval()
+
+
+def to_published(model: GPT2) -> ModelState:
+    """The weights in the published layout: contiguous copies, a q, k and v projection for every head.
+
+    The published modules also keep their causal mask as a buffer. It is no weight, they make it themselves
+    when they are built, and its convention is theirs: it is left out.
+    """
+    H = model.config.num_heads
+    state: ModelState = {}
+    for key, tensor in model.state_dict().items():
+        if ".mha.qkv." not in key:
+            state[key] = tensor.detach().clone()
+            continue
+        block, kind = key.split(".mha.qkv.")
+        for name, part in zip("qkv", tensor.detach().chunk(3), strict=True):
+            for h, head in enumerate(part.chunk(H)):
+                state[f"{block}.mha.heads.{h}.{name}.{kind}"] = head.clone()
+    return state
+
+
+def load_published(model: GPT2, state: ModelState, source: str) -> None:
+    """Copy weights in the published layout into `model`, strictly.
+
+    `module.` and `_orig_mod.` prefixes (DistributedDataParallel, torch.compile) and mask buffers are dropped.
+    Raises CheckpointError, naming `source` and the weights, if one is missing, unknown or of another shape.
+    """
+    state = _clean(state, source)
+    wanted = to_published(model)
+    missing = [key for key in wanted if key not in state]
+    unknown = [key for key in state if key not in wanted]
+    misshaped = [
+        f"{key} {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    for what, keys in (
+        ("missing weights", missing),
+        ("unknown weights", unknown),
+        ("other shapes", misshaped),
+    ):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise CheckpointError(f"{source}: not this model; {what}: {', '.join(keys[:3])}{more}")
+    packed: ModelState = {}
+    for key in model.state_dict():
+        if ".mha.qkv." not in key:
+            packed[key] = state[key]
+            continue
+        block, kind = key.split(".mha.qkv.")
+        heads = [f"{block}.mha.heads.{h}.{n}.{kind}" for n in "qkv" for h in range(model.config.num_heads)]
+        packed[key] = torch.cat([state[head] for head in heads])
+    model.load_state_dict(packed)
+
+
+def _clean(state: Any, source: str) -> ModelState:
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{source}: holds no weights (a dict of tensors by name)")
+    named = {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
+    return {key: value for key, value in named.items() if not re.search(r"\.heads\.\d+\.mask$", key)}
+
+
+def _config_of(state: ModelState, declared: dict[str, Any], source: str) -> ModelConfig:
+    """The config that the weights' shapes tell; what `declared` says besides must agree with them."""
+    state = _clean(state, source)
+    try:
+        vocab_size, embedding_dim = state["embeddings.token_embedding.weight"].shape
+        context_length = state["embeddings.pos_embedding.weight"].shape[0]
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{source}: holds no embeddings of this project's GPT-2") from error
+    blocks = {int(m[1]) for key in state if (m := re.match(r"blocks\.(\d+)\.", key))}
+    heads = {int(m[1]) for key in state if (m := re.match(r"blocks\.0\.mha\.heads\.(\d+)\.", key))}
+    if not blocks or not heads:
+        raise CheckpointError(f"{source}: holds no attention heads of this project's GPT-2")
+    shapes = dict(
+        vocab_size=vocab_size,
+        context_length=context_length,
+        embedding_dim=embedding_dim,
+        num_layers=len(blocks),
+        num_heads=len(heads),
+    )
+    for name, value in shapes.items():
+        if declared.get(name, value) != value:
+            raise CheckpointError(f"{source}: config says {name} {declared[name]}, the weights say {value}")
+    return ModelConfig(dropout_rate=float(declared.get("dropout_rate", 0.1)), **shapes)
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
+    """A checkpoint in any published form, as a GPT2 in eval mode, fp32, on `device`.
+
+    `path` is a .pt file (a bare state dict, or a dict with `model_state_dict`), a .safetensors file, a folder
+    that holds either, or a Hub id `namespace/name[@revision]`. Raises CheckpointError.
+    """
+    file = _locate(str(path))
+    declared: dict[str, Any] = {}
+    try:
+        if file.suffix == ".safetensors":
+            state = load_file(file)
+            if (beside := file.with_name("config.json")).exists():
+                declared = json.loads(beside.read_text())
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            if isinstance(state, dict) and "model_state_dict" in state:
+                config = state.get("config")
+                declared = config if isinstance(config, dict) else {}
+                state = state["model_state_dict"]
+    except Exception as error:  # a damaged file makes torch and safetensors raise nearly anything
+        reason = str(error).strip().split("\n")[0][:120]
+        raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error
+    model = GPT2(**asdict(_config_of(state, declared, str(file))))
+    load_published(model, state, str(file))
+    return model.to(device).eval()
+
+
+def _locate(path: str) -> Path:
+    """The file that holds the weights of `path`, fetched from the Hub if it is an id of a repo there."""
+    local = Path(path)
+    if local.is_dir():
+        named = local / "model.safetensors"
+        files = [named] if named.exists() else [*local.glob("*.safetensors"), *local.glob("*.pt")]
+        if len(files) != 1:
+            raise CheckpointError(
+                f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
+                f"found {len(files)}"
+            )
+        return files[0]
+    if local.is_file():
+        if local.suffix not in (".pt", ".pth", ".safetensors"):
+            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
+        return local
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", path) or local.suffix in (".pt", ".safetensors"):
+        raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
+    repo_id, _, revision = path.partition("@")
+    try:
+        hf_hub_download(repo_id, "config.json", revision=revision or None)
+        return Path(hf_hub_download(repo_id, "model.safetensors", revision=revision or None))
+    except (OSError, EntryNotFoundError, HFValidationError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise CheckpointError(
+            f"{path}: no such folder here, and the Hub did not give it ({reason}); "
+            "copy a checkpoint to checkpoints/ (see checkpoints/README.md) or name one with --checkpoint"
+        ) from error
+
+
+def base_checkpoint(model_size: str) -> str:
+    """A preset's pre-trained model: checkpoints/pre_trained_gpt2-{size}/ if it is there, else published."""
+    local = Path("checkpoints") / f"pre_trained_gpt2-{model_size}"
+    return str(local) if local.is_dir() else PRESETS[model_size].base
+
+
+def finetuned_checkpoint(model_size: str) -> str:
+    """The fine-tuned model of a preset: best/, last/ or the highest epoch_N/ here, else the published one.
+
+    Raises CheckpointError if there is none.
+    """
+    run = Path("checkpoints") / f"sft_{PRESETS[model_size].label}_model"
+    epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
+    for folder in (run / "best", run / "last", *epochs):
+        if folder.is_dir():
+            return str(folder)
+    if published := PRESETS[model_size].finetuned:
+        return published
+    raise CheckpointError(
+        f"{run}: no fine-tuned {model_size} model; make one with finetune.py --model-size {model_size}, "
+        "or name one with --checkpoint"
+    )

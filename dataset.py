@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only w
 HERE = Path(__file__).parent
 RANKS_FILE = HERE / "assets" / "gpt2.tiktoken"
 RANKS_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
-TOKENS_FOLDER = HERE / "data" / "tokens"
+TOKENS_FOLDER = Path("data/tokens")
 LOCAL_DATA = "data/tinystories-instruct-balanced"
 PUBLISHED_DATA = "0rn0/tinystories-instruct-balanced"
 

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -129,8 +130,8 @@ pipeline_tag: text-generation
 # GPT-2 {report["settings"]["model_size"]} that writes a story about a topic, with a happy or a sad ending
 
 Base `{report["base"]}`, data `{report["data"]["source"]}` ({report["data"]["train"]:,} examples),
-epoch {epoch}, step {step:,}, batch {report["settings"]["batch_size"]}, learning rate {report["settings"]["lr"]},
-validation loss {"not measured" if loss is None else f"{loss:.4f}"}.
+epoch {epoch}, step {step:,}, batch {report["settings"]["batch_size"]},
+learning rate {report["settings"]["lr"]}, validation loss {"not measured" if loss is None else f"{loss:.4f}"}.
 
 Load it with `load_model(folder, "cpu")` of Tiny Tales SFT's model.py.
 """
@@ -163,8 +164,7 @@ def main(argv: list[str] | None = None) -> None:
     if output.exists() and any(output.iterdir()) and not settings.overwrite:
         raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
     output.mkdir(parents=True, exist_ok=True)
-    with whole_file(output / "run.json") as file:  # whether the folder can be written, before hours of work
-        file.write_text("{}\n")
+    tempfile.TemporaryFile(dir=output).close()  # that it can be written is known before hours of work
 
     compute = choose_compute(settings.device)
     print(f"compute: {compute.reason}")
@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> None:
         if "validation" in data
         else None
     )
-    loader = functools.partial(
+    loader: Any = functools.partial(
         DataLoader,
         batch_size=settings.batch_size,
         collate_fn=functools.partial(

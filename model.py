@@ -161,12 +161,7 @@ class Embeddings(nn.Module):
         return self.dropout(self.token_embedding(input_ids) + self.pos_embedding(positions))  # (B, T, C)
 
 
-class GPT2(
-    nn.Module,
-    PyTorchModelHubMixin,
-    library_name="pytorch",
-    pipeline_tag="text-generation",
-):
+class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag="text-generation"):
     """GPT-2 with learned positions and an output layer of its own (not tied, with a bias).
 
     `from_pretrained`, `save_pretrained` and `push_to_hub` work as on the Hub; files are in the published
@@ -340,11 +335,11 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
             if (beside := file.with_name("config.json")).exists():
                 declared = json.loads(beside.read_text())
         else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            if isinstance(state, dict) and "model_state_dict" in state:
-                config = state.get("config")
-                declared = config if isinstance(config, dict) else {}
-                state = state["model_state_dict"]
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            wrapped = isinstance(loaded, dict) and "model_state_dict" in loaded
+            state = loaded["model_state_dict"] if wrapped else loaded
+            if wrapped and isinstance(loaded.get("config"), dict):
+                declared = loaded["config"]
     except Exception as error:  # a damaged file makes torch and safetensors raise nearly anything
         reason = str(error).strip().split("\n")[0][:120]
         raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error

@@ -127,7 +127,7 @@ def parse_record(lines: list[str]) -> Record:
 
     first = FIELD.match(lines[start])
     assert first
-    story = "\n".join([first[2], *(line.rstrip("\r") for line in lines[start + 1 : end])]).strip()
+    story = "\n".join([first[2], *lines[start + 1 : end]]).strip()
     summary = fields.get("Summary", "")
     if not story:
         raise Skipped("empty story")
@@ -146,7 +146,7 @@ def _closing_field(line: str) -> bool:
     return match is not None and match[1] != "Story"
 
 
-def open_rows(source: str, split: str) -> Iterable[str]:
+def open_rows(source: str, split: str) -> Iterator[str]:
     """The lines of a split of the raw data, streamed from a folder or from the Hub (`id[@revision]`).
 
     Bytes that are not UTF-8 arrive as U+FFFD. Raises InputError if the folder lacks the split's file.
@@ -169,8 +169,7 @@ def open_rows(source: str, split: str) -> Iterable[str]:
             raise InputError(
                 f"--source {source}: no such folder, and the Hub did not give it ({reason})"
             ) from error
-    for batch in stream.iter(batch_size=ROWS_AT_ONCE):
-        yield from batch["text"]
+    return (row for batch in stream.iter(batch_size=ROWS_AT_ONCE) for row in batch["text"])
 
 
 def parsed_examples_generator(
@@ -222,26 +221,32 @@ def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarr
     return rng.permutation(np.concatenate([rng.choice(members, size, replace=False) for members in classes]))
 
 
-def prepare_split(settings: Settings, split: str, folder: Path) -> tuple[Any, dict[str, int]]:
+def prepare_split(
+    settings: Settings, rows: Iterator[str], split: str, folder: Path
+) -> tuple[Any, dict[str, int]]:
     """Parse a split to disk under `folder`, and choose from it. Returns (datasets.Dataset, counts)."""
     from datasets import Dataset, Features, Value
+    from datasets.arrow_writer import ArrowWriter
 
     counts: Counter[str] = Counter()
-
-    def examples() -> Iterator[dict[str, str]]:
-        rows = tqdm(open_rows(settings.source, split), desc=split, unit=" rows", unit_scale=True)
-        yield from parsed_examples_generator(
-            split, rows=rows, unlabelled=settings.unlabelled, limit=settings.limit, counts=counts
-        )
-
     columns = Features({name: Value("string") for name in ("instruction", "response", "ending")})
-    parsed = Dataset.from_generator(
-        examples, columns, cache_dir=str(folder), fingerprint=f"parsed-{split}", split=split
-    )
-    sad = np.fromiter((row == "sad" for row in parsed["ending"]), bool, len(parsed))
-    kept = choose(sad, settings.balance, np.random.default_rng([settings.seed, len(split)]))
-    counts["kept happy"], counts["kept sad"] = int((~sad[kept]).sum()), int(sad[kept].sum())
-    return parsed.select(kept), dict(counts)
+    sad: list[bool] = []
+    file = folder / f"{split}.arrow"
+    shown = tqdm(rows, desc=split, unit=" rows", unit_scale=True)
+    with ArrowWriter(path=str(file), features=columns) as writer:
+        for example in parsed_examples_generator(
+            split, rows=shown, unlabelled=settings.unlabelled, limit=settings.limit, counts=counts
+        ):
+            writer.write(example)
+            sad.append(example["ending"] == "sad")
+        writer.finalize()
+    shown.close()
+    endings = np.array(sad, bool)
+    kept = choose(endings, settings.balance, np.random.default_rng([settings.seed, len(split)]))
+    counts["kept happy"], counts["kept sad"] = int((~endings[kept]).sum()), int(endings[kept].sum())
+    # `datasets` cannot open a file without rows.
+    chosen = Dataset.from_file(str(file)).select(kept) if len(kept) else Dataset.from_dict({}, columns)
+    return chosen, dict(counts)
 
 
 def data_card(settings: Settings, stats: dict[str, dict[str, int]]) -> str:
@@ -277,9 +282,10 @@ def main(argv: list[str] | None = None) -> None:
     if output.exists() and not settings.overwrite:
         raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
     datasets.disable_progress_bars()
+    rows = {split: open_rows(settings.source, split) for split in FILES}
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as parsed:
-        prepared = {split: prepare_split(settings, split, Path(parsed)) for split in FILES}
+        prepared = {split: prepare_split(settings, rows[split], split, Path(parsed)) for split in FILES}
         stats = {split: counts for split, (_, counts) in prepared.items()}
         if not len(prepared["train"][0]):
             raise InputError(
@@ -287,7 +293,7 @@ def main(argv: list[str] | None = None) -> None:
                 + ("; try --no-balance" if settings.balance else "")
             )
         # A split with no example is left out: `datasets` saves one, but cannot load it again.
-        splits = {split: rows for split, (rows, _) in prepared.items() if len(rows)}
+        splits = {split: kept for split, (kept, _) in prepared.items() if len(kept)}
         with whole_folder(output) as folder:
             datasets.DatasetDict(splits).save_to_disk(folder)
             report = {"settings": asdict(settings), "splits": stats}

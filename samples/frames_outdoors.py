@@ -189,7 +189,7 @@ FRAMES = (
             ),
             (
                 "Then the mother bird came back. She let {name} put the {thing} "
-                "into a soft new nest, and she sat down on it to keep it warm."
+                "into a soft new nest, and she kept her little one warm."
             ),
             (
                 "They made a bed of soft grass and kept the {thing} warm all day. "
@@ -198,12 +198,12 @@ FRAMES = (
         ),
         sad=(
             (
-                "They waited and waited for the mother bird. But she had flown far away, "
-                "and she never came back to the {thing}. {name} could not help it."
+                "They waited and waited for the mother bird. But she never "
+                "came back to the {thing}, and {name} could not help it."
             ),
             (
-                "{friend} went to get a ladder, and {name} ran along to help. When "
-                "they came back, the {thing} was gone. Nobody knew where it was."
+                "{name} put it down in the grass and ran to get a ladder "
+                "with {friend}. When they came back, the {thing} was gone."
             ),
             (
                 "{name} climbed up and put the {thing} back. But a storm "
@@ -231,7 +231,7 @@ FRAMES = (
         ),
         middle=(
             (
-                "{name} jumped as high as {he} could, but it was too high.",
+                "{name} jumped and jumped, but it was too high.",
                 "{name} stood on a box, but {he} was still too small.",
             ),
             ("The tree was wet, so they could not climb up.", "They tried to climb, but the tree was wet."),
@@ -244,8 +244,8 @@ FRAMES = (
                 "{thing} in half, and it was sweet and full of juice."
             ),
             (
-                "{He} shook the branch, and plop, the {thing} fell into the soft "
-                "grass. {name} gave {friend} the bigger half, and they ate."
+                "{He} shook the branch, and plop, down came the {thing}. "
+                "{name} gave {friend} the bigger half, and it was so good."
             ),
             (
                 "A kind bird saw them and picked the {thing} for "
@@ -280,10 +280,13 @@ FRAMES = (
         beginning=(
             (
                 (
-                    "It was the day of a big party, and {he} went to the "
+                    "Before the big party that night, {he} went to the "
                     "{place} for flowers with {friend} the {friend_kind}."
                 ),
-                "{He} and {friend} the {friend_kind} went into the {place} to pick flowers for a party.",
+                (
+                    "{He} and {friend} the {friend_kind} went into the "
+                    "{place} to pick flowers for a party that night."
+                ),
             ),
             (
                 '"Take this {color} {thing}, it will help you," said {parent}.',
@@ -292,10 +295,7 @@ FRAMES = (
         ),
         middle=(
             ("They went deeper and deeper under the trees.", "They walked on and on and did not look back."),
-            (
-                "Soon it was dark, and the path was gone.",
-                "Night came, and they could not see the path any more.",
-            ),
+            ("Soon it was dark, and the path was gone.", "It grew dark, and they could not see the path."),
             ('"We are lost!" said {friend}.', '"Which way is home?" asked {friend}.'),
             (
                 "{name} looked for the {thing} in {his} bag.",
@@ -363,8 +363,8 @@ FRAMES = (
         ),
         happy=(
             (
-                "Crack, the lid came off! The {thing} was full of gold coins. They ran up "
-                "the hill with it before the wave came, and {name} gave {friend} half."
+                "Crack, the lid came off! The {thing} was full of gold coins. They ran "
+                "away with it before the wave came, and {name} gave {friend} half."
             ),
             (
                 "The wave came down on the {thing} and washed the lid off. "
@@ -379,7 +379,7 @@ FRAMES = (
             "The wave took the {thing} and carried it far out to sea. {name} never found out what was in it.",
             (
                 "At last the lid came off. But there was only dirty water in "
-                "the {thing}, and the wave washed away the new shoes of {name}."
+                "the {thing}, and the wave took the spade of {name} away."
             ),
             (
                 "The wave knocked them down and smashed the {thing} on the rocks. "
@@ -411,7 +411,7 @@ FRAMES = (
         middle=(
             (
                 "At the top, {name} saw a butterfly and let go.",
-                "They were almost at the top when {name} let go to wave at a friend.",
+                "They were almost at the top when {name} let go to wave at a bird.",
             ),
             ("The {thing} began to roll.", "Slowly, the {thing} began to roll back."),
             ("Down it went, faster and faster!", "Bump, bump, bump, down it went!"),
@@ -419,8 +419,8 @@ FRAMES = (
         ),
         happy=(
             (
-                "A big cow stood in the way, and the {thing} bumped softly into her "
-                "side and stopped. {name} thanked the cow and brought it to {parent}."
+                "A big cow stood in the way, and it bumped softly into her side and "
+                "stopped. {name} thanked the cow and brought the {thing} to {parent}."
             ),
             (
                 "The {thing} rolled right into a pile of hay and stood still. "
@@ -437,8 +437,8 @@ FRAMES = (
                 "{parent} had no money for a new one, and {name} was to blame."
             ),
             (
-                "It rolled over the roses of {parent} and into the river. The {thing} "
-                "was gone and the roses were dead, and {name} hung {his} head."
+                "Splash, it rolled into the deep river. The {thing} was "
+                "gone, and {parent} did not smile. {name} hung {his} head."
             ),
             (
                 "The {thing} rolled on and on until {name} could not see it any "
@@ -452,14 +452,14 @@ FRAMES = (
         things=("basket", "pot", "lunch box", "bowl", "bag"),
         places=("river", "stream", "creek"),
         summaries=(
-            "{name} the {kind} carries a {thing} of food over an old bridge with a hole in it.",
+            "{name} the {kind} carries food in a {color} {thing} over an old bridge with a hole.",
             "{name} and {friend} must cross a broken bridge with a {color} {thing} for {parent}.",
             "a little {kind} named {name}, a {color} {thing} full of food and an old bridge",
             "{name} takes the {thing} over the bridge to {parent}.",
         ),
         beginning=(
             (
-                "{parent} was working on the other side of the {place} and was very hungry.",
+                "{parent} was at work across the {place} and was very hungry.",
                 "{parent} worked all day in a field across the {place} and had nothing to eat.",
             ),
             (
@@ -470,10 +470,7 @@ FRAMES = (
         ),
         middle=(
             ("They came to the old bridge over the {place}.", "The only way was an old wooden bridge."),
-            (
-                "Right in the middle, there was a big hole in it.",
-                "A board was missing, and there was a big hole.",
-            ),
+            ("Right in the middle was a big hole.", "A board was missing, and there was a big hole."),
             ('"Be careful!" said {friend}.', '"Do not look down," said {friend}.'),
             (
                 "{name} held the {thing} and took a big step.",
@@ -490,8 +487,8 @@ FRAMES = (
                 "Not one crumb fell from the {thing}. {parent} was so glad to eat."
             ),
             (
-                '"You did it!" called {parent}, who stood there with a new board. {parent} '
-                "mended the bridge, and {name} opened the {thing} for all of them."
+                '"You did it!" called {parent}, who stood there with a new board. '
+                "{parent} mended the bridge, and they all ate from the {thing} of {name}."
             ),
         ),
         sad=(
@@ -504,8 +501,8 @@ FRAMES = (
                 "All the food fell into the water. {parent} got nothing to eat."
             ),
             (
-                "{He} tripped and fell on the {thing}. It broke, and all the food "
-                "rolled into the water. {parent} waited for {name} with an empty belly."
+                "{He} tripped and fell on the {thing}. All the food rolled into "
+                "the water. {parent} waited for {name} with an empty belly."
             ),
         ),
         features=("Conflict",),
@@ -522,7 +519,7 @@ FRAMES = (
         ),
         beginning=(
             (
-                "{name} and {friend} the {friend_kind} looked for something sweet in the {place}.",
+                "{name} and {friend} the {friend_kind} looked for something good to eat in the {place}.",
                 "All morning, {he} and {friend} the {friend_kind} looked for food in the {place}.",
             ),
             (
@@ -542,8 +539,8 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then {name} stopped and said sorry. {He} cut the {thing} into two "
-                "equal parts, and it was sweeter than all they had ever eaten."
+                "Then {name} stopped and said sorry. {He} cut the {thing} into "
+                "two equal parts, and it tasted better than anything before."
             ),
             (
                 '"You can have it," said {name} after a while. {friend} was '
@@ -561,7 +558,7 @@ FRAMES = (
             ),
             (
                 "The {thing} fell down, and {name} stepped on it. It "
-                "was all dirty and flat, and nobody could eat it."
+                "was broken and full of dirt, and nobody could eat it."
             ),
             (
                 "{name} pulled hard and ate the {thing} alone, very fast. {friend} "
@@ -589,7 +586,7 @@ FRAMES = (
                 "{name} and {friend} the {friend_kind} gave it water every day.",
                 "Every morning, {friend} the {friend_kind} helped {him} to water it.",
             ),
-            ("It grew and grew and became a fine {thing}.", "By summer, there was a big {thing}."),
+            ("It grew into a fine, big {thing}.", "By summer, there was a big {thing}."),
         ),
         middle=(
             (
@@ -607,11 +604,11 @@ FRAMES = (
             ),
             (
                 "But it only smelled the {thing} and smiled. From that day on, "
-                "the donkey stood at the gate and kept it safe for {name}."
+                "it stood at the gate and kept the {thing} of {name} safe."
             ),
             (
-                "{name} brought it a big bag of hay, and it ate until it was full. "
-                "The {thing} grew even bigger and won the first prize at the fair."
+                "{name} brought it a bag of hay, and it ate until it was "
+                "full. The {thing} grew even bigger and won a prize."
             ),
         ),
         sad=(
@@ -620,8 +617,8 @@ FRAMES = (
                 "hole in the ground where {name} had worked so long."
             ),
             (
-                "{friend} ran to chase it off. But the donkey was afraid and stepped "
-                "on the {thing} with its big feet. {name} could not save it."
+                "{friend} ran to chase it off. But the donkey stepped on the "
+                "{thing} with its big feet, and {name} could not save it."
             ),
             (
                 "It pulled the {thing} out of the ground and ran off with "
@@ -680,7 +677,7 @@ FRAMES = (
             ),
             (
                 "But {name} did not want to share, and they both pulled at it. The "
-                "{thing} tore in two, and the cold rain fell on them all the way."
+                "{thing} tore in two, and the cold rain fell on them all the way home."
             ),
             (
                 "{name} said no and held on to the {thing}. So {friend} went "
@@ -761,7 +758,7 @@ FRAMES = (
         beginning=(
             (
                 "One evening, {name} was on the way home with {friend} the {friend_kind}.",
-                "{name} and {friend} the {friend_kind} came home late one day.",
+                "{name} and {friend} the {friend_kind} were walking home late one day.",
             ),
             ("In the {place}, they heard somebody cry.", "They heard a small voice in the {place}."),
         ),
@@ -784,7 +781,7 @@ FRAMES = (
                 "took it home, and in the morning its mother came to get it."
             ),
             (
-                "{name} set it free and carried it to the farm. There the mother "
+                "{name} set it free and took it to the farm. There the mother "
                 "stood at the gate, and the {thing} ran to her and cuddled up."
             ),
         ),
@@ -794,7 +791,7 @@ FRAMES = (
                 "the {thing} was gone, and they never heard its voice again."
             ),
             (
-                "{name} set it free, and they looked for the mother all night. "
+                "{name} set it free, and they looked for its mother everywhere. "
                 "But nobody knew her, and the little {thing} had no home."
             ),
             (
@@ -854,14 +851,13 @@ FRAMES = (
                 "of the {thing} went out for ever, and nobody could help {parent}."
             ),
         ),
-        features=("Conflict",),
     ),
     Frame(
         key="swing",
         things=("swing", "rope", "hammock", "rope ladder"),
         places=("garden", "yard", "forest", "park"),
         summaries=(
-            "{name} the {kind} plays on a {thing} that is only strong enough for one.",
+            "{name} the {kind} plays on an old {color} {thing} that is not strong enough for two.",
             "{name} and {friend} both climb on the {color} {thing} in the tree.",
             "a little {kind} named {name} and an old {color} {thing} that may break",
             "The old {thing} makes a bad sound when {name} plays on it.",
@@ -909,12 +905,12 @@ FRAMES = (
                 "hurt {his} arm and could not play for the whole summer."
             ),
             (
-                "The {thing} came down with a big branch, and the old tree was broken "
-                "too. {parent} was angry, and {name} could never play there again."
+                "The {thing} fell down with a big branch. {parent} had to "
+                "take it away, and {name} could never play there again."
             ),
             (
-                "The {thing} broke, and {friend} fell and was hurt. {friend} "
-                "went away and did not want to see {name} any more."
+                "The {thing} broke, and {friend} fell on the hard stones. "
+                "After that, {friend} did not want to see {name} any more."
             ),
         ),
         features=("MoralValue", "Foreshadowing"),

@@ -1,9 +1,10 @@
-"""Pre-train nano on plain stories of the grammar: no prompts, both endings as they fall. Made assets/nano_base.
+"""Pre-train nano on plain stories of the grammar: no prompts, both endings as they fall.
 
     uv run python -m samples.pretrain_nano --steps 6000
 
-Every step sees new stories, packed one after another with the end-of-text token between them. Weights are
-stored in half precision. Anyone can remake the base with this; the quickstart only reads the result.
+Made assets/nano_base. Every step sees new stories, packed one after another with the end-of-text token
+between them. Weights are stored in half precision. Anyone can remake the base with this; the quickstart only
+reads the result.
 """
 
 import math
@@ -29,9 +30,9 @@ from samples.story_grammar import tell
 class Settings:
     output: str = setting("assets/nano_base", "folder to write; replaced if it is there")
     steps: int = setting(6_000, "optimiser steps", at_least=1)
-    batch_size: int = setting(16, "rows of context-length tokens in a step", at_least=1)
+    batch_size: int = setting(8, "rows of context-length tokens in a step", at_least=1)
     lr: float = setting(4e-3, "highest learning rate: linear warm-up, then a cosine to a tenth", at_least=0)
-    save_every: int = setting(1_000, "steps between two savings", at_least=1)
+    save_every: int = setting(500, "steps between two savings", at_least=1)
     seed: int = setting(0, "seed of weights and stories", at_least=0)
 
 
@@ -60,7 +61,9 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(settings.seed)
     config = PRESETS["nano"].config
     model = GPT2(**asdict(config)).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=0.1, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.lr, weight_decay=0.1, betas=(0.9, 0.98), fused=True
+    )
     batches = story_batches(settings, config.context_length + 1, config.vocab_size)
     started = time.perf_counter()
     with tqdm(total=settings.steps, unit=" steps", desc="pre-train") as progress:

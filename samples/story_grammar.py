@@ -13,9 +13,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from samples.frames_home import FRAMES as HOME
-
 from samples.frames_friends import FRAMES as FRIENDS
+from samples.frames_home import FRAMES as HOME
 from samples.frames_outdoors import FRAMES as OUTDOORS
 from samples.words import (
     ANIMALS,

@@ -91,18 +91,7 @@ ANIMALS = (
     "sheep",
     "goat",
 )
-COLORS = (
-    "red",
-    "blue",
-    "green",
-    "yellow",
-    "white",
-    "brown",
-    "pink",
-    "purple",
-    "golden",
-    "silver",
-)
+COLORS = ("red", "blue", "green", "yellow", "white", "brown", "pink", "purple", "golden", "silver")
 PARENTS = ("Mom", "Dad", "Grandma", "Grandpa")
 
 OPENINGS = (

@@ -1,0 +1,153 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import pytest
+import tiktoken
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import dataset
+import finetune
+from dataset import InstructionDataset, custom_collate_fn, format_instruction, get_tokenizer
+
+
+def item(*ids: int, **more: object) -> dict:
+    return {"input_ids": torch.tensor(ids), **more}
+
+
+def rows(*examples: tuple[str, str]) -> datasets.DatasetDict:
+    columns = [{"instruction": i, "response": r, "ending": "happy"} for i, r in examples]
+    return datasets.DatasetDict(train=datasets.Dataset.from_list(columns))
+
+
+def test_the_prompt_byte_for_byte() -> None:
+    expected = "Write a story about: a {summary} dog\nWith: sad ending\n\n### Story:\n"
+    assert format_instruction("a {summary} dog", "sad") == expected
+    with pytest.raises(ValueError, match="happy, sad"):
+        format_instruction("a dog", "Sad")
+
+
+def test_the_worked_example_of_collation() -> None:
+    batch = custom_collate_fn([item(1, 2, 3), item(4, 5, 6, 7, 8)])
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 50256, 50256], [4, 5, 6, 7, 8]]
+    assert batch["labels"].tolist() == [[2, 3, 50256, -100, -100], [5, 6, 7, 8, 50256]]
+    assert batch["input_ids"].dtype == batch["labels"].dtype == torch.int64
+
+
+def test_the_mask_goes_by_length_not_by_token_value() -> None:
+    batch = custom_collate_fn([item(9, 1, 9), item(1, 2, 3, 4)], pad_token_id=9, ignore_index=-1)
+    assert batch["labels"].tolist() == [[1, 9, 9, -1], [2, 3, 4, 9]]
+
+
+def test_a_cut_example_teaches_no_end() -> None:
+    batch = custom_collate_fn([item(1, 2, 3, complete=False), item(1, 2, complete=True)])
+    assert batch["labels"].tolist() == [[2, 3, -100], [2, 50256, -100]]
+
+
+def test_loss_on_the_response_alone() -> None:
+    batch = custom_collate_fn(
+        [item(1, 2, 3, 4, prompt_length=2), item(1, 2, prompt_length=1)], loss_on="response"
+    )
+    assert batch["labels"].tolist() == [[-100, 3, 4, 50256], [2, 50256, -100, -100]]
+
+
+def test_what_the_loss_sees_is_every_token_of_the_batch_once() -> None:
+    """The mask again where it is used: all logits equal, so the loss sum is the count times log V."""
+    batch = custom_collate_fn([item(1, 2, 3), item(4, 5, 6, 7, 8, complete=False)], pad_token_id=15)
+    logits = torch.zeros(2, 5, 16)
+    total, count = finetune.loss_sum(logits, batch["labels"])
+    assert count == 3 + 4
+    torch.testing.assert_close(total, 7 * torch.tensor(16.0).log())
+
+
+def test_the_full_tokenizer_is_gpt2() -> None:
+    tokenizer = get_tokenizer()
+    assert tokenizer.n_vocab == 50257
+    assert tokenizer.eot_token == 50256
+    assert tokenizer.encode_ordinary("Once upon a time, there was a dog.") == [
+        7454,
+        2402,
+        257,
+        640,
+        11,
+        612,
+        373,
+        257,
+        3290,
+        13,
+    ]
+
+
+@given(text=st.text(), vocab_size=st.sampled_from([257, 512, 4096, 50257]))
+def test_every_vocabulary_encodes_any_text_without_loss_or_special_tokens(text: str, vocab_size: int) -> None:
+    tokenizer = get_tokenizer(vocab_size)
+    ids = tokenizer.encode_ordinary(text + "<|endoftext|>")
+    assert tokenizer.decode_bytes(ids) == (text + "<|endoftext|>").encode()
+    assert max(ids) < vocab_size - 1 == tokenizer.eot_token
+
+
+def test_the_tokenizer_needs_its_file_undamaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "ranks"
+    damaged.write_bytes(dataset.RANKS_FILE.read_bytes()[:-1])
+    monkeypatch.setattr(dataset, "RANKS_FILE", damaged)
+    with pytest.raises(OSError, match="SHA-256"):
+        get_tokenizer(300)
+    with pytest.raises(ValueError, match="257"):
+        get_tokenizer(256)
+
+
+def test_items_are_prompt_and_story_cut_at_max_length() -> None:
+    data = rows(("ab\n", "cd"), ("ab\n", "c" * 50))
+    whole, cut = InstructionDataset("train", 20, data=data, vocab_size=257)
+    assert whole["input_ids"].tolist() == get_tokenizer(257).encode_ordinary("ab\ncd")
+    assert whole["input_ids"].dtype == torch.int64
+    assert (whole["prompt_length"], whole["complete"]) == (3, True)
+    assert (len(cut["input_ids"]), cut["prompt_length"], cut["complete"]) == (20, 3, False)
+
+
+def test_an_example_of_exactly_max_length_is_complete() -> None:
+    examples = InstructionDataset("train", 5, data=rows(("ab\n", "cd")), vocab_size=257)
+    assert examples[0]["complete"]
+    assert custom_collate_fn([examples[0]], 256)["labels"][0, -1] == 256
+
+
+def test_batches_of_a_data_loader(data: str) -> None:
+    examples = InstructionDataset("train", 192, data=data, vocab_size=512)
+    batch = next(iter(DataLoader(examples, batch_size=4, collate_fn=custom_collate_fn)))  # type: ignore[arg-type]
+    assert batch["input_ids"].shape == batch["labels"].shape
+    assert batch["input_ids"].shape[0] == 4
+
+
+def test_tokenising_happens_once_for_the_same_data_and_again_for_other(elsewhere: Path) -> None:
+    first = InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)
+    files = list((elsewhere / "data" / "tokens").iterdir())
+    assert len(files) == 1
+    before = files[0].stat().st_mtime_ns
+    again = InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)
+    assert files[0].stat().st_mtime_ns == before
+    assert torch.equal(first[0]["input_ids"], again[0]["input_ids"])
+    for data, length in ((rows(("a\n", "c")), 20), (rows(("a\nb", "")), 20), (rows(("a\n", "b")), 21)):
+        InstructionDataset("train", length, data=data, vocab_size=257)
+    assert len(list((elsewhere / "data" / "tokens").iterdir())) == 4
+
+
+def test_a_second_start_reads_the_kept_tokens(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)
+    monkeypatch.setattr(tiktoken.Encoding, "encode_ordinary_batch", None)
+    assert len(InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)) == 1
+
+
+def test_unreadable_data_gets_one_clear_line(tmp_path: Path, checkpoint: str, complaint: Callable) -> None:
+    (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["train"]}))
+    foreign = tmp_path / "foreign"
+    datasets.DatasetDict(train=datasets.Dataset.from_list([{"text": "a"}])).save_to_disk(foreign)
+    for folder, said in ((tmp_path, "not a data set"), (foreign, "ending, instruction, response")):
+        answer = complaint(
+            finetune.main, "--checkpoint", checkpoint, "--data", folder, "--output", tmp_path / "run"
+        )
+        assert str(folder) in answer
+        assert said in answer

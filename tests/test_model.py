@@ -1,0 +1,267 @@
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from generate import main as generate_main
+from model import PRESETS, CheckpointError, GPT2, KVCache, load_model, to_published
+from tests.conftest import TINY, tiny_model
+from tests.published_gpt2 import PublishedGPT2
+
+IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def oracle() -> PublishedGPT2:
+    torch.manual_seed(1)
+    oracle = PublishedGPT2(**TINY).eval()
+    with torch.no_grad():
+        for parameter in oracle.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.15)
+    return oracle
+
+
+def bare_pt(oracle: PublishedGPT2, folder: Path) -> Path:
+    torch.save(oracle.state_dict(), folder / "bare.pt")
+    return folder / "bare.pt"
+
+
+def wrapped_pt(oracle: PublishedGPT2, folder: Path) -> Path:
+    optimizer = torch.optim.AdamW(oracle.parameters())
+    wrapped = {
+        "epoch": 5,
+        "config": {**TINY, "learning_rate": 5e-5},
+        "model_state_dict": oracle.state_dict(),
+        "optimizer_state_dict": optimizer.state_dict(),
+    }
+    torch.save(wrapped, folder / "wrapped.pt")
+    return folder / "wrapped.pt"
+
+
+def prefixed_pt(oracle: PublishedGPT2, folder: Path) -> Path:
+    torch.save(
+        {f"_orig_mod.module.{key}": value for key, value in oracle.state_dict().items()}, folder / "p.pt"
+    )
+    return folder / "p.pt"
+
+
+def safetensors_file(oracle: PublishedGPT2, folder: Path) -> Path:
+    save_file(oracle.state_dict(), folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
+def published_folder(oracle: PublishedGPT2, folder: Path) -> Path:
+    save_file(oracle.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(TINY))
+    return folder
+
+
+def folder_with_pt(oracle: PublishedGPT2, folder: Path) -> Path:
+    bare_pt(oracle, folder)
+    return folder
+
+
+FORMS = [bare_pt, wrapped_pt, prefixed_pt, safetensors_file, published_folder, folder_with_pt]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_published_form_gives_the_oracles_logits(
+    form: Callable, oracle: PublishedGPT2, tmp_path: Path
+) -> None:
+    model = load_model(form(oracle, tmp_path), "cpu")
+    assert not model.training
+    torch.testing.assert_close(model(IDS), oracle(IDS), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", [bare_pt, wrapped_pt, published_folder])
+def test_generate_tells_the_oracles_greedy_story(
+    form: Callable, oracle: PublishedGPT2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataset import format_instruction, get_tokenizer
+
+    path = form(oracle, tmp_path)
+    generate_main(
+        [
+            "--checkpoint",
+            str(path),
+            "--topic",
+            "a dog",
+            "--ending",
+            "sad",
+            "--temperature",
+            "0",
+            "--max-tokens",
+            "40",
+        ]
+    )
+    tokenizer = get_tokenizer(512)
+    prompt = torch.tensor([tokenizer.encode_ordinary(format_instruction("a dog", "sad"))])
+    ids = oracle.greedy(prompt, 40, TINY["context_length"])[0].tolist()
+    ids = ids[: ids.index(511)] if 511 in ids else ids
+    assert capsys.readouterr().out == tokenizer.decode(ids) + "\n"
+
+
+def test_from_pretrained_reads_the_published_folder(oracle: PublishedGPT2, tmp_path: Path) -> None:
+    model = GPT2.from_pretrained(published_folder(oracle, tmp_path))
+    torch.testing.assert_close(model(IDS), oracle(IDS), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_saved_here_loads_in_the_published_layout(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    assert set(json.loads((tmp_path / "config.json").read_text())) == set(TINY)
+    oracle = PublishedGPT2(**TINY).eval()
+    answer = oracle.load_state_dict(to_published(load_model(tmp_path)), strict=False)
+    assert not answer.unexpected_keys
+    assert all(key.endswith(".mask") for key in answer.missing_keys)
+    torch.testing.assert_close(model(IDS), oracle(IDS), atol=1e-5, rtol=1e-5)
+
+
+def test_saving_and_loading_changes_no_bit(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    for loaded in (load_model(tmp_path), GPT2.from_pretrained(tmp_path)):
+        for name, weight in model.state_dict().items():
+            assert torch.equal(weight, loaded.state_dict()[name]), name
+
+
+def test_logits_and_greedy_ids_equal_transformers(model: GPT2) -> None:
+    config = transformers.GPT2Config(
+        vocab_size=512,
+        n_positions=192,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        activation_function="gelu",
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    theirs.lm_head = torch.nn.Linear(32, 512)
+    renamed = {}
+    for name, weight in model.state_dict().items():
+        name = name.replace("embeddings.token_embedding", "transformer.wte")
+        name = name.replace("embeddings.pos_embedding", "transformer.wpe")
+        name = name.replace("blocks.", "transformer.h.").replace("mha.qkv", "attn.c_attn")
+        name = name.replace("mha.out_proj", "attn.c_proj").replace("feed_forward.layers.0", "mlp.c_fc")
+        name = name.replace("feed_forward.layers.2", "mlp.c_proj").replace("layer_norm1", "ln_1")
+        name = name.replace("layer_norm2", "ln_2").replace("layer_norm", "transformer.ln_f")
+        name = name.replace("output_layer", "lm_head")
+        transposed = ".c_" in name and name.endswith("weight")  # their Conv1D keeps (in, out)
+        renamed[name] = weight.T if transposed else weight
+    theirs.load_state_dict(renamed)
+    torch.testing.assert_close(model(IDS), theirs(IDS).logits, atol=1e-5, rtol=1e-5)
+    assert torch.equal(model(IDS).argmax(-1), theirs(IDS).logits.argmax(-1))
+
+
+@pytest.mark.parametrize("size", PRESETS)
+def test_presets_fit_the_table(size: str) -> None:
+    config = PRESETS[size].config
+    assert config.embedding_dim % config.num_heads == 0
+    if size != "nano":
+        assert (config.vocab_size, config.context_length, config.dropout_rate) == (50257, 512, 0.1)
+
+
+def test_the_nano_base_in_the_repo_loads_and_is_small() -> None:
+    base = Path(PRESETS["nano"].base)
+    assert load_model(base).config == PRESETS["nano"].config
+    assert sum(file.stat().st_size for file in base.iterdir()) <= 3_000_000
+
+
+def test_hidden_with_a_cache_equals_hidden_without(model: GPT2) -> None:
+    cache = KVCache(model, 3, 40)
+    parts = [model.hidden(IDS[:, :25], cache)] + [
+        model.hidden(IDS[:, i : i + 1], cache) for i in range(25, 40)
+    ]
+    torch.testing.assert_close(torch.cat(parts, 1), model.hidden(IDS), atol=1e-5, rtol=1e-5)
+
+
+def test_past_the_context_length_is_an_error(model: GPT2) -> None:
+    with pytest.raises(IndexError, match="192"):
+        model(torch.zeros(1, 193, dtype=torch.int64))
+
+
+def test_no_position_sees_a_later_token(model: GPT2) -> None:
+    changed = IDS.clone()
+    changed[:, 20:] = 7
+    assert torch.equal(model(IDS)[:, :20], model(changed)[:, :20])
+
+
+def damaged(change: Callable[[dict], None]) -> dict:
+    state = to_published(tiny_model())
+    change(state)
+    return state
+
+
+WEIGHT = "blocks.1.mha.heads.2.k.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda state: state.pop(WEIGHT), f"missing weights: {WEIGHT}"),
+        (lambda state: state.update(extra=torch.zeros(1)), "unknown weights: extra"),
+        (lambda state: state.update({WEIGHT: torch.zeros(9, 32)}), f"other shapes: {WEIGHT} (9, 32)"),
+        (lambda state: state.pop("embeddings.token_embedding.weight"), "no embeddings"),
+        (lambda state: state.update(lr=0.1), "holds no weights"),
+    ],
+)
+def test_loading_is_strict_and_names_the_weight(change: Callable, named: str, tmp_path: Path) -> None:
+    torch.save(damaged(change), tmp_path / "a.pt")
+    with pytest.raises(CheckpointError) as error:
+        load_model(tmp_path / "a.pt")
+    assert named in str(error.value)
+
+
+def test_from_pretrained_is_strict_too(tmp_path: Path) -> None:
+    save_file(damaged(lambda state: state.pop(WEIGHT)), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    with pytest.raises(CheckpointError, match=WEIGHT):
+        GPT2.from_pretrained(tmp_path)
+
+
+def test_a_config_that_contradicts_the_weights_is_an_error(model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**TINY, "num_heads": 8}))
+    with pytest.raises(CheckpointError, match="num_heads 8, the weights say 4"):
+        load_model(tmp_path)
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return (print, ("code of the checkpoint ran",))
+
+
+def truncated(folder: Path, suffix: str) -> Path:
+    model = tiny_model()
+    whole = folder / f"whole{suffix}"
+    if suffix == ".pt":
+        torch.save(to_published(model), whole)
+    else:
+        save_file(to_published(model), whole)
+    part = folder / f"part{suffix}"
+    part.write_bytes(whole.read_bytes()[:-1000])
+    return part
+
+
+def test_what_is_no_checkpoint_gets_one_clear_line(
+    tmp_path: Path, complaint: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a checkpoint")
+    disguised = tmp_path / "notes.pt"
+    disguised.write_text("not a checkpoint")
+    empty = tmp_path / "empty.safetensors"
+    empty.write_bytes(b"")
+    evil = tmp_path / "evil.pt"
+    evil.write_bytes(pickle.dumps({"model_state_dict": Evil()}))
+    (tmp_path / "folder").mkdir()
+    missing = tmp_path / "missing.pt"
+    bad = [text, disguised, empty, evil, tmp_path / "folder", missing]
+    for path in [*bad, truncated(tmp_path, ".pt"), truncated(tmp_path, ".safetensors")]:
+        assert str(path) in complaint(generate_main, "--checkpoint", path, "--topic", "a", "--ending", "sad")
+    assert "code of the checkpoint ran" not in capsys.readouterr().out

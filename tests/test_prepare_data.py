@@ -1,0 +1,305 @@
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import prepare_data
+from dataset import format_instruction
+from prepare_data import Record, Skipped, choose, parse_record, parsed_examples_generator, split_records
+from samples.story_grammar import ending_of
+
+SUMMARY = "Tom finds a red shoe."
+
+
+def record(*lines: str) -> Record:
+    return parse_record(list(lines))
+
+
+def test_fields_before_the_story() -> None:
+    parsed = record(
+        "Features: Dialogue, BadEnding", "Words: red", f"Summary: {SUMMARY}", "Story: ", "", "Once.", "End."
+    )
+    assert parsed == Record("Once.\nEnd.", SUMMARY, ("Dialogue", "BadEnding"))
+
+
+def test_a_summary_behind_the_story_becomes_the_topic_and_leaves_the_story() -> None:
+    parsed = record("Words: red", "Story: Once.", "End.", f"Summary: {SUMMARY}", "Features: Twist", "")
+    assert parsed == Record("Once.\nEnd.", SUMMARY, ("Twist",))
+
+
+@pytest.mark.parametrize(
+    "start", [["Story: Once."], ["Story:", "Once."], ["Story: ", "", "Once."], ["Story:\tOnce. "]]
+)
+def test_story_text_may_start_on_its_line_the_next_or_after_a_blank_one(start: list[str]) -> None:
+    assert record(f"Summary: {SUMMARY}", *start, "End.").story.split() == ["Once.", "End."]
+
+
+def test_a_story_line_that_looks_like_a_field_stays() -> None:
+    parsed = record(
+        f"Summary: {SUMMARY}", "Story:", "Tom wrote:", "Words: keep out", "Story: mine", "He laughed."
+    )
+    assert parsed.story == "Tom wrote:\nWords: keep out\nStory: mine\nHe laughed."
+
+
+def test_only_the_closing_block_leaves_the_story() -> None:
+    parsed = record(
+        "Story:",
+        "The sign said",
+        "Features: BadEnding",
+        "and no more.",
+        "",
+        f"Summary: {SUMMARY}",
+        "Words: a",
+    )
+    assert parsed == Record("The sign said\nFeatures: BadEnding\nand no more.", SUMMARY, None)
+
+
+def test_a_field_continues_on_the_next_line_before_the_story() -> None:
+    assert record("Summary:", "Tom finds", "a red shoe.", "Story: Once.").summary == SUMMARY
+
+
+def test_stray_blanks_around_fields() -> None:
+    assert record(
+        "", f"  Summary:   {SUMMARY}  ", " ", "Features:  Twist ,BadEnding ", "Story:   Once.  ", "  "
+    ) == Record("Once.", SUMMARY, ("Twist", "BadEnding"))
+
+
+def test_an_unbalanced_quote_swallows_nothing() -> None:
+    parsed = record('Random sentence: Spot said, "Let us go.', f'Summary: "{SUMMARY}', "Story: Once.")
+    assert parsed == Record("Once.", f'"{SUMMARY}', None)
+
+
+@pytest.mark.parametrize(
+    ("features", "ending"),
+    [
+        ("BadEnding", "sad"),
+        ("Dialogue, BadEnding,Twist", "sad"),
+        ("NotBadEnding", "happy"),
+        ("BadEndings", "happy"),
+        ("", "happy"),
+        (None, "happy"),
+    ],
+)
+def test_bad_ending_is_matched_as_an_item_of_the_features(features: str | None, ending: str) -> None:
+    lines = [] if features is None else [f"Features: {features}"]
+    assert record(f"Summary: {SUMMARY}", "Story: A BadEnding, he said.", *lines).ending == ending
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["and so they went home.", f"Summary: {SUMMARY}", "Story: Once."], "cut-off start"),
+        ([f"Summary: {SUMMARY}", "Words: a"], "no story"),
+        ([f"Summary: {SUMMARY}", "Story: ", ""], "empty story"),
+        ([f"Summary: {SUMMARY}", "Story: ", "Words: a"], "empty story"),
+        (["Words: a", "Story: Once."], "no summary"),
+        (["Summary: ", "Story: Once."], "empty summary"),
+        ([f"Summary: {SUMMARY}", "Story: Tom\ufffds shoe."], "invalid UTF-8"),
+    ],
+)
+def test_a_record_without_story_or_summary_is_skipped_by_reason(lines: list[str], reason: str) -> None:
+    with pytest.raises(Skipped, match=reason):
+        parse_record(lines)
+
+
+def split(*rows: str) -> tuple[list[list[str]], Counter]:
+    counts: Counter[str] = Counter()
+    return list(split_records(rows, counts)), counts
+
+
+def test_the_end_marker_alone_behind_text_or_before_text() -> None:
+    records, counts = split("a", "<|endoftext|>", "b", "c<|endoftext|>", "d<|endoftext|>e", "<|endoftext|>")
+    assert [[line for line in lines if line] for lines in records] == [["a"], ["b", "c"], ["d"], ["e"]]
+    assert counts["skipped: unterminated"] == 0
+
+
+def test_an_unterminated_last_record_is_dropped_and_counted() -> None:
+    records, counts = split("a", "<|endoftext|>", "Summary: b", "Story: c")
+    assert records == [["a", ""]]
+    assert counts["skipped: unterminated"] == 1
+    assert split("a", "<|endoftext|>", "", " ")[1]["skipped: unterminated"] == 0
+
+
+words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20)
+texts = words.map(str.strip).filter(
+    lambda text: text and not prepare_data.FIELD.match(text) and "<|" not in text and "\ufffd" not in text
+)
+
+
+@given(
+    story=st.lists(texts, min_size=1, max_size=5),
+    summary=texts,
+    others=st.lists(
+        st.sampled_from(["Words: a, b", "Features: Twist, BadEnding", "Random sentence: x"]), unique=True
+    ),
+    before=st.integers(0, 4),
+    blanks=st.integers(0, 2),
+    on_the_line=st.booleans(),
+    marker_behind=st.booleans(),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    seed=st.integers(0, 9),
+)
+def test_any_layout_of_a_record_gives_the_same_example(
+    story, summary, others, before, blanks, on_the_line, marker_behind, newline, seed
+) -> None:
+    fields = [f"Summary: {summary}", *others]
+    random.Random(seed).shuffle(fields)
+    text = [f"Story: {story[0]}", *story[1:]] if on_the_line else ["Story: ", *[""] * blanks, *story]
+    lines = fields[:before] + text + fields[before:]
+    whole = newline.join(lines) + ("" if marker_behind else newline) + "<|endoftext|>" + newline
+    rows = [row + newline for row in whole.split(newline)[:-1]]
+    examples = list(parsed_examples_generator(rows=rows * 2))
+    ending = "sad" if "Features: Twist, BadEnding" in others else "happy"
+    expected = {
+        "instruction": format_instruction(summary, ending),
+        "response": "\n".join(story).strip(),
+        "ending": ending,
+    }
+    assert examples == [expected, expected]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Summary: a", "Story: b", "Features: c", "", " ", "text", "text<|endoftext|>", "<|endoftext|>"]
+        )
+    )
+)
+def test_every_record_is_yielded_or_counted_and_no_closing_field_stays(rows: list[str]) -> None:
+    counts: Counter[str] = Counter()
+    examples = list(parsed_examples_generator(rows=rows, counts=counts))
+    skipped = sum(number for name, number in counts.items() if name.startswith("skipped"))
+    assert counts["rows"] == len(rows)
+    assert counts["records"] == len(examples) + skipped
+    assert counts["happy"] + counts["sad"] == len(examples)
+    for example in examples:
+        last = example["response"].splitlines()[-1]
+        assert not last.startswith(("Summary:", "Features:"))
+
+
+def test_every_record_of_the_smaller_class_is_kept_and_as_many_of_the_other() -> None:
+    sad = np.arange(1000) % 10 == 0
+    kept = choose(sad, True, np.random.default_rng(0))
+    assert sorted(kept[sad[kept]]) == list(np.flatnonzero(sad))
+    assert len(kept) == 200
+    assert len(set(kept)) == 200
+    assert list(kept) != sorted(kept)
+    assert not np.array_equal(kept, choose(sad, True, np.random.default_rng(1)))
+
+
+def prepare(raw: str, output: Path, *arguments: str) -> tuple[datasets.DatasetDict, dict]:
+    prepare_data.main(["--source", raw, "--output", str(output), *arguments])
+    return datasets.load_from_disk(output), json.loads((output / "stats.json").read_text())["splits"]
+
+
+def test_the_prepared_set_is_balanced_and_the_report_adds_up(raw: str, tmp_path: Path) -> None:
+    data, stats = prepare(raw, tmp_path / "out")
+    for split_name in ("train", "validation"):
+        counts = stats[split_name]
+        endings = Counter(data[split_name]["ending"])
+        assert endings["happy"] == endings["sad"] == counts["sad"] == counts["kept sad"]
+        skipped = sum(number for name, number in counts.items() if name.startswith("skipped"))
+        assert counts["records"] == counts["happy"] + counts["sad"] + skipped
+    assert stats["train"]["skipped: unterminated"] == stats["train"]["skipped: invalid UTF-8"] == 1
+    assert stats["train"]["skipped: no story"] == stats["validation"]["skipped: cut-off start"] == 1
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert f"| sad | {stats['train']['sad']:,} | {stats['validation']['sad']:,} |" in readme
+
+
+def test_the_label_is_right_for_every_record_that_has_features(raw: str, tmp_path: Path) -> None:
+    data, stats = prepare(raw, tmp_path / "out", "--no-balance", "--unlabelled", "drop")
+    rows = [row for split_name in data for row in data[split_name]]
+    assert all(ending_of(row["response"]) == row["ending"] for row in rows)
+    assert all(
+        stats[name]["skipped: without features"] == stats[name]["without features"] > 50 for name in stats
+    )
+
+
+def test_the_published_rule_calls_unlabelled_sad_stories_happy(raw: str, tmp_path: Path) -> None:
+    data, _ = prepare(raw, tmp_path / "out", "--no-balance")
+    wrong = [row["ending"] for row in data["train"] if ending_of(row["response"]) != row["ending"]]
+    assert set(wrong) == {"happy"}
+
+
+def test_no_field_text_in_any_story(raw: str, tmp_path: Path) -> None:
+    data, _ = prepare(raw, tmp_path / "out", "--no-balance")
+    for row in data["train"]:
+        assert not any(prepare_data.FIELD.match(line) for line in row["response"].splitlines())
+        assert "<|endoftext|>" not in row["response"]
+
+
+def test_the_seed_alone_decides_whatever_the_row_batching(
+    raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = prepare(raw, tmp_path / "first")
+    other_seed, _ = prepare(raw, tmp_path / "second", "--seed", "1")
+    monkeypatch.setattr(prepare_data, "ROWS_AT_ONCE", 7)
+    again, _ = prepare(raw, tmp_path / "third")
+    assert first["train"].to_list() == again["train"].to_list()
+    assert first["train"].to_list() != other_seed["train"].to_list()
+
+
+def test_limit_counts_records_of_each_split(raw: str, tmp_path: Path) -> None:
+    _, stats = prepare(raw, tmp_path / "out", "--limit", "20", "--no-balance")
+    assert [counts["records"] for counts in stats.values()] == [20, 20]
+
+
+def test_crlf_files_give_the_same_examples(raw: str, tmp_path: Path) -> None:
+    windows = tmp_path / "windows"
+    windows.mkdir()
+    for file in Path(raw).iterdir():
+        (windows / file.name).write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    plain, _ = prepare(raw, tmp_path / "a")
+    crlf, _ = prepare(str(windows), tmp_path / "b")
+    assert plain["train"].to_list() == crlf["train"].to_list()
+
+
+def test_a_split_without_examples_is_left_out(raw: str, tmp_path: Path) -> None:
+    source = shutil.copytree(raw, tmp_path / "source")
+    (source / "TinyStories-Instruct-valid.txt").write_text("Summary: a\nStory: b\n<|endoftext|>\n")
+    data, stats = prepare(str(source), tmp_path / "out")
+    assert list(data) == ["train"]
+    assert stats["validation"]["happy"] == 1
+
+
+def test_an_existing_output_is_kept_unless_overwritten(raw: str, tmp_path: Path, complaint: Callable) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "mine.txt").write_text("precious")
+    assert "--overwrite" in complaint(prepare_data.main, "--source", raw, "--output", output)
+    assert (output / "mine.txt").read_text() == "precious"
+    prepare(raw, output, "--overwrite")
+    assert not (output / "mine.txt").exists()
+
+
+def test_a_run_that_fails_leaves_nothing_behind(raw: str, tmp_path: Path, complaint: Callable) -> None:
+    source = shutil.copytree(raw, tmp_path / "source")
+    (source / "TinyStories-Instruct-valid.txt").unlink()
+    place = tmp_path / "place"
+    place.mkdir()
+    answer = complaint(prepare_data.main, "--source", source, "--output", place / "out")
+    assert "TinyStories-Instruct-valid.txt" in answer
+    assert list(place.iterdir()) == []
+    (source / "TinyStories-Instruct-valid.txt").write_text("")
+    (source / "TinyStories-Instruct-train.txt").write_text("Summary: a\nStory: b\n<|endoftext|>\n")
+    answer = complaint(prepare_data.main, "--source", source, "--output", place / "out")
+    assert "--no-balance" in answer
+    assert list(place.iterdir()) == []
+
+
+def test_bad_settings_get_one_clear_line(raw: str, tmp_path: Path, complaint: Callable) -> None:
+    assert "--limit 0" in complaint(prepare_data.main, "--limit", "0")
+    assert "--unlabelled" in complaint(prepare_data.main, "--unlabelled", "maybe")
+    assert "TinyStories-Instruct-train.txt" in complaint(prepare_data.main, "--source", tmp_path)
+    (tmp_path / "a_file").touch()
+    assert "a_file" in complaint(
+        prepare_data.main, "--source", tmp_path, "--output", tmp_path / "a_file" / "out"
+    )

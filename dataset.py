@@ -182,14 +182,14 @@ def _tokenise(rows: "datasets.Dataset", max_length: int, vocab_size: int) -> dic
 
 def _cached(file: Path, make: Any) -> dict[str, Any]:
     """The arrays in `file`, made and written first if it is not there. It appears whole or not at all."""
-    from safetensors.numpy import load_file, save_file
+    from safetensors import numpy as safetensors
 
     if file.exists():
-        return load_file(file)
+        return safetensors.load_file(file)
     arrays = make()
     try:
         with whole_file(file) as path:
-            save_file(arrays, path)
+            path.write_bytes(safetensors.save(arrays))
     except OSError as error:  # a cache that cannot be written costs time, not the run
         print(f"note: the tokens are not kept for the next start: {error}")
     return arrays

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download, save_torch_state_dict
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 HERE = Path(__file__).parent
@@ -228,11 +228,12 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         return self.output_layer(self.hidden(input_ids))
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_torch_state_dict(to_published(self), save_directory)
+        content = safetensors.torch.save(to_published(self), metadata={"format": "pt"})
+        (save_directory / "model.safetensors").write_bytes(content)
 
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):  # type: ignore[no-untyped-def]
-        load_published(model, load_file(model_file), str(model_file))
+        load_published(model, safetensors.torch.load_file(model_file), str(model_file))
         return model.to(map_location).eval()
 
 
@@ -331,7 +332,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     declared: dict[str, Any] = {}
     try:
         if file.suffix == ".safetensors":
-            state = load_file(file)
+            state = safetensors.torch.load_file(file)
             if (beside := file.with_name("config.json")).exists():
                 declared = json.loads(beside.read_text())
         else:

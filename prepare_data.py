@@ -244,9 +244,9 @@ def prepare_split(
     endings = np.array(sad, bool)
     kept = choose(endings, settings.balance, np.random.default_rng([settings.seed, len(split)]))
     counts["kept happy"], counts["kept sad"] = int((~endings[kept]).sum()), int(endings[kept].sum())
-    # `datasets` cannot open a file without rows.
-    chosen = Dataset.from_file(str(file)).select(kept) if len(kept) else Dataset.from_dict({}, columns)
-    return chosen, dict(counts)
+    if not len(kept):  # `datasets` cannot open a file without rows
+        return Dataset.from_list([], columns), dict(counts)
+    return Dataset.from_file(str(file)).select(kept), dict(counts)
 
 
 def data_card(settings: Settings, stats: dict[str, dict[str, int]]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ import prepare_data
 from model import GPT2
 from samples import write_corpus
 
-TINY = dict(dropout_rate=0.0, vocab_size=512, context_length=192, embedding_dim=32, num_layers=2, num_heads=4)
+TINY: dict[str, Any] = dict(
+    dropout_rate=0.0, vocab_size=512, context_length=192, embedding_dim=32, num_layers=2, num_heads=4
+)
 
 
-def tiny_model(seed: int = 0, **changes: float) -> GPT2:
+def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
     """Random weights, large enough that the next token is never a near tie."""
     torch.manual_seed(seed)
     model = GPT2(**{**TINY, **changes}).eval()

@@ -1,4 +1,4 @@
-"""The published model's layout, written as plainly as possible: an oracle for model.py, sharing nothing with it.
+"""The published model's layout, as plainly as possible: an oracle for model.py that shares nothing with it.
 
 Every head is a module with its own small q, k and v; attention is a softmax over a masked matrix; nothing is
 cached. Its state dict has exactly the keys of a published checkpoint, mask buffers included.
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module):
+    mask: Tensor
+
     def __init__(self, context_length: int, embedding_dim: int, head_dim: int) -> None:
         super().__init__()
         self.q = nn.Linear(embedding_dim, head_dim)

@@ -102,7 +102,8 @@ def test_the_tokenizer_needs_its_file_undamaged(tmp_path: Path, monkeypatch: pyt
 
 def test_items_are_prompt_and_story_cut_at_max_length() -> None:
     data = rows(("ab\n", "cd"), ("ab\n", "c" * 50))
-    whole, cut = InstructionDataset("train", 20, data=data, vocab_size=257)
+    examples = InstructionDataset("train", 20, data=data, vocab_size=257)
+    whole, cut = examples[0], examples[1]
     assert whole["input_ids"].tolist() == get_tokenizer(257).encode_ordinary("ab\ncd")
     assert whole["input_ids"].dtype == torch.int64
     assert (whole["prompt_length"], whole["complete"]) == (3, True)

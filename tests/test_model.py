@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import save_file
 
 from generate import main as generate_main
-from model import PRESETS, CheckpointError, GPT2, KVCache, load_model, to_published
+from model import GPT2, PRESETS, CheckpointError, KVCache, load_model, to_published
 from tests.conftest import TINY, tiny_model
 from tests.published_gpt2 import PublishedGPT2
 

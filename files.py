@@ -2,9 +2,21 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from cli import InputError
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder that --output needs, if it is not there. Raises InputError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"--output: {folder} cannot be written ({error.strerror}); name another") from error
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from tqdm import tqdm
 from cli import InputError, parse, run, setting
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
 from device import Compute, choose_compute
-from files import whole_file, whole_folder
+from files import make_writable, whole_file, whole_folder
 from model import GPT2, PRESETS, base_checkpoint, load_model
 
 
@@ -163,8 +162,7 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(settings.output or f"checkpoints/sft_{preset.label}_model")
     if output.exists() and any(output.iterdir()) and not settings.overwrite:
         raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
-    output.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=output).close()  # that it can be written is known before hours of work
+    make_writable(output)
 
     compute = choose_compute(settings.device)
     print(f"compute: {compute.reason}")

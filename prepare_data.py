@@ -23,14 +23,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from cli import InputError, parse, run, setting
 from dataset import LOCAL_DATA, format_instruction
-from files import whole_folder
+from files import make_writable, whole_folder
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SOURCE = "roneneldan/TinyStoriesInstruct"
 FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}
@@ -223,8 +226,8 @@ def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarr
 
 def prepare_split(
     settings: Settings, rows: Iterator[str], split: str, folder: Path
-) -> tuple[Any, dict[str, int]]:
-    """Parse a split to disk under `folder`, and choose from it. Returns (datasets.Dataset, counts)."""
+) -> tuple["Dataset | None", dict[str, int]]:
+    """Parse a split to disk under `folder`, and choose from it. Returns what is kept (None: nothing), counts."""
     from datasets import Dataset, Features, Value
     from datasets.arrow_writer import ArrowWriter
 
@@ -233,10 +236,11 @@ def prepare_split(
     sad: list[bool] = []
     file = folder / f"{split}.arrow"
     shown = tqdm(rows, desc=split, unit=" rows", unit_scale=True)
+    examples = parsed_examples_generator(
+        split, rows=shown, unlabelled=settings.unlabelled, limit=settings.limit, counts=counts
+    )
     with ArrowWriter(path=str(file), features=columns) as writer:
-        for example in parsed_examples_generator(
-            split, rows=shown, unlabelled=settings.unlabelled, limit=settings.limit, counts=counts
-        ):
+        for example in examples:
             writer.write(example)
             sad.append(example["ending"] == "sad")
         writer.finalize()
@@ -244,9 +248,7 @@ def prepare_split(
     endings = np.array(sad, bool)
     kept = choose(endings, settings.balance, np.random.default_rng([settings.seed, len(split)]))
     counts["kept happy"], counts["kept sad"] = int((~endings[kept]).sum()), int(endings[kept].sum())
-    if not len(kept):  # `datasets` cannot open a file without rows
-        return Dataset.from_list([], columns), dict(counts)
-    return Dataset.from_file(str(file)).select(kept), dict(counts)
+    return Dataset.from_file(str(file)).select(kept) if len(kept) else None, dict(counts)
 
 
 def data_card(settings: Settings, stats: dict[str, dict[str, int]]) -> str:
@@ -283,17 +285,17 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
     datasets.disable_progress_bars()
     rows = {split: open_rows(settings.source, split) for split in FILES}
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_writable(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as parsed:
         prepared = {split: prepare_split(settings, rows[split], split, Path(parsed)) for split in FILES}
         stats = {split: counts for split, (_, counts) in prepared.items()}
-        if not len(prepared["train"][0]):
+        if prepared["train"][0] is None:
             raise InputError(
                 f"--source {settings.source}: no example is left for training ({_summary(stats['train'])})"
                 + ("; try --no-balance" if settings.balance else "")
             )
-        # A split with no example is left out: `datasets` saves one, but cannot load it again.
-        splits = {split: kept for split, (kept, _) in prepared.items() if len(kept)}
+        # A split with no example is left out: `datasets` saves one, but cannot load it.
+        splits = {split: kept for split, (kept, _) in prepared.items() if kept}
         with whole_folder(output) as folder:
             datasets.DatasetDict(splits).save_to_disk(folder)
             report = {"settings": asdict(settings), "splits": stats}

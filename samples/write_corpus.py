@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cli import parse, run, setting
-from files import whole_file
+from files import make_writable, whole_file
 from prepare_data import END_OF_RECORD, FILES
 from samples.story_grammar import Tale, sentences, tell
 
@@ -74,6 +74,7 @@ def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     folder = Path(settings.output)
+    make_writable(folder)
     write_split(
         folder / FILES["train"], settings.records, random.Random(f"train {settings.seed}"), train=True
     )

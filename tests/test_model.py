@@ -258,7 +258,7 @@ def test_what_is_no_checkpoint_gets_one_clear_line(
     empty = tmp_path / "empty.safetensors"
     empty.write_bytes(b"")
     evil = tmp_path / "evil.pt"
-    evil.write_bytes(pickle.dumps({"model_state_dict": Evil()}))
+    evil.write_bytes(pickle.dumps({"model_state_dict": Evil()}, protocol=2))
     (tmp_path / "folder").mkdir()
     missing = tmp_path / "missing.pt"
     bad = [text, disguised, empty, evil, tmp_path / "folder", missing]

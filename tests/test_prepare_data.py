@@ -300,4 +300,6 @@ def test_bad_settings_get_one_clear_line(raw: str, tmp_path: Path, complaint: Ca
     assert "--unlabelled" in complaint(prepare_data.main, "--unlabelled", "maybe")
     assert "TinyStories-Instruct-train.txt" in complaint(prepare_data.main, "--source", tmp_path)
     (tmp_path / "a_file").touch()
-    assert "a_file" in complaint(prepare_data.main, "--source", raw, "--output", tmp_path / "a_file" / "out")
+    assert "a_file cannot be written" in complaint(
+        prepare_data.main, "--source", raw, "--output", tmp_path / "a_file" / "out"
+    )

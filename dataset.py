@@ -72,15 +72,18 @@ def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
     )
 
 
-def load_data(source: str | None = None) -> "datasets.DatasetDict":
+def default_data() -> str:
+    """data/tinystories-instruct-balanced if it is there, else the published data set."""
+    return LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA
+
+
+def load_data(name: str) -> "datasets.DatasetDict":
     """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
 
-    Without a source: data/tinystories-instruct-balanced if it is there, else the published one. Raises
-    OSError, with what to do, if it cannot be had or does not hold the expected columns.
+    Raises OSError, with what to do, if it cannot be had or does not hold the expected columns.
     """
     import datasets
 
-    name = source or (LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA)
     hint = "make one with prepare_data.py --output DIR and name it with --data DIR"
     try:
         if Path(name).exists():
@@ -126,8 +129,7 @@ class InstructionDataset:
         vocab_size: int = VOCAB_SIZE,
         cache_folder: Path = TOKENS_FOLDER,
     ) -> None:
-        loaded = load_data(data) if data is None or isinstance(data, str) else data
-        rows = loaded[split]
+        rows = (load_data(data or default_data()) if isinstance(data, str | None) else data)[split]
         self.fingerprint = fingerprint(rows)
         template = hashlib.blake2b(PROMPT.encode(), digest_size=4).hexdigest()
         name = f"{split}-{self.fingerprint}-{template}-{vocab_size}-{max_length}.safetensors"

@@ -7,12 +7,14 @@ run.json (settings, versions, data) and metrics.jsonl (a line a logged step). Ct
 """
 
 import functools
+import itertools
 import json
 import math
 import os
 import platform
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cli import InputError, parse, run, setting
-from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
+from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, default_data, load_data
 from device import Compute, choose_compute
 from files import make_writable, whole_file, whole_folder
 from model import GPT2, PRESETS, base_checkpoint, load_model
+
+Examples = dict[str, InstructionDataset]  # by split
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,12 @@ def learning_rate(step: int, total_steps: int, settings: Settings) -> float:
 
 
 @torch.no_grad()
-def validation_loss(model: GPT2, loader: Any, compute: Compute) -> float:
-    """Mean loss over all supervised tokens of `loader`, nats a token, whatever its batches are."""
+def validation_loss(model: GPT2, batches: Iterable[dict[str, Tensor]], compute: Compute) -> float:
+    """Mean loss over all supervised tokens, nats a token, however they are split into batches."""
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=compute.device)
     count = torch.zeros((), dtype=torch.int64, device=compute.device)
-    for inputs, labels in on_device(loader, compute):
+    for inputs, labels in on_device(batches, compute):
         with compute.autocast():
             batch_total, batch_count = loss_sum(model(inputs), labels)
         total += batch_total
@@ -97,21 +101,11 @@ def validation_loss(model: GPT2, loader: Any, compute: Compute) -> float:
     return (total / count.clamp(min=1)).item()
 
 
-def on_device(loader: Any, compute: Compute) -> Iterator[tuple[Tensor, Tensor]]:
-    for batch in loader:
-        yield tuple(batch[name].to(compute.device, non_blocking=True) for name in ("input_ids", "labels"))  # type: ignore[misc]
-
-
-class Metrics:
-    """metrics.jsonl: a line a logged step."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        file.write_text("")
-
-    def write(self, **values: float | int) -> None:
-        with open(self.file, "a") as out:
-            out.write(json.dumps(values) + "\n")
+def on_device(batches: Iterable[dict[str, Tensor]], compute: Compute) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in batches:
+        inputs = batch["input_ids"].to(compute.device, non_blocking=True)
+        labels = batch["labels"].to(compute.device, non_blocking=True)
+        yield inputs, labels
 
 
 def save(model: GPT2, folder: Path, card: str) -> None:
@@ -128,7 +122,7 @@ pipeline_tag: text-generation
 ---
 # GPT-2 {report["settings"]["model_size"]} that writes a story about a topic, with a happy or a sad ending
 
-Base `{report["base"]}`, data `{report["data"]["source"]}` ({report["data"]["train"]:,} examples),
+Base `{report["base"]}`, data `{report["data"]["source"]}` ({report["data"]["train"]["examples"]:,} examples),
 epoch {epoch}, step {step:,}, batch {report["settings"]["batch_size"]},
 learning rate {report["settings"]["lr"]}, validation loss {"not measured" if loss is None else f"{loss:.4f}"}.
 
@@ -136,16 +130,16 @@ Load it with `load_model(folder, "cpu")` of Tiny Tales SFT's model.py.
 """
 
 
-def run_report(settings: Settings, base: str, model: GPT2, train: Any, validation: Any) -> dict[str, Any]:
+def run_report(settings: Settings, base: str, model: GPT2, data: str, examples: Examples) -> dict[str, Any]:
+    """What run.json holds: all that is needed to tell how a model came about."""
     return {
         "settings": asdict(settings),
         "base": base,
         "model": asdict(model.config) | {"parameters": sum(p.numel() for p in model.parameters())},
-        "data": {
-            "source": settings.data or "default",
-            "fingerprint": train.fingerprint,
-            "train": len(train),
-            "validation": len(validation) if validation else 0,
+        "data": {"source": data}
+        | {
+            split: {"examples": len(rows), "fingerprint": rows.fingerprint}
+            for split, rows in examples.items()
         },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "host": {
@@ -154,6 +148,12 @@ def run_report(settings: Settings, base: str, model: GPT2, train: Any, validatio
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
+
+
+def remove_run(output: Path) -> None:
+    """Remove the checkpoints of an earlier run, so that they are never taken for the new one's."""
+    for folder in (*output.glob("epoch_*"), output / "best", output / "last"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -175,38 +175,37 @@ def main(argv: list[str] | None = None) -> None:
     max_length = settings.max_length or context
     if max_length > context:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
-    data = load_data(settings.data)
+    source = settings.data or default_data()
+    data = load_data(source)
     vocab_size = model.config.vocab_size
-    train = InstructionDataset("train", max_length, data=data, vocab_size=vocab_size)
-    validation = (
-        InstructionDataset("validation", max_length, data=data, vocab_size=vocab_size)
-        if "validation" in data
-        else None
-    )
-    loader: Any = functools.partial(
+    examples: Examples = {
+        split: InstructionDataset(split, max_length, data=data, vocab_size=vocab_size)
+        for split in ("train", "validation")
+        if split in data
+    }
+    collate = functools.partial(custom_collate_fn, pad_token_id=vocab_size - 1, loss_on=settings.loss_on)
+    batches: Any = functools.partial(
         DataLoader,
         batch_size=settings.batch_size,
-        collate_fn=functools.partial(
-            custom_collate_fn, pad_token_id=vocab_size - 1, loss_on=settings.loss_on
-        ),
+        collate_fn=collate,
         pin_memory=compute.device.type == "cuda",
     )
     print(f"model: {base}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters")
-    print(f"data: {len(train):,} training examples, {len(validation) if validation else 0:,} for validation")
+    print("data: " + ", ".join(f"{len(rows):,} examples for {split}" for split, rows in examples.items()))
 
     epochs = settings.epochs or preset.epochs
-    steps_an_epoch = math.ceil(len(train) / settings.batch_size)
+    steps_an_epoch = math.ceil(len(examples["train"]) / settings.batch_size)
     total_steps = min(epochs * steps_an_epoch, settings.max_steps or epochs * steps_an_epoch)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        fused=compute.device.type == "cuda",
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
     )
-    report = run_report(settings, base, model, train, validation)
+    if "validation" in examples:  # what is broken in it fails now, not after an epoch
+        validation_loss(model, itertools.islice(batches(examples["validation"]), 2), compute)
+    report = run_report(settings, base, model, source, examples)
+    remove_run(output)
     with whole_file(output / "run.json") as file:
         file.write_text(json.dumps(report, indent=2) + "\n")
-    metrics = Metrics(output / "metrics.jsonl")
+    metrics = open(output / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
 
     step, epoch, best, loss = 0, 0, math.inf, None
     progress = tqdm(total=total_steps, unit=" steps", desc="train")
@@ -217,7 +216,9 @@ def main(argv: list[str] | None = None) -> None:
             window_loss = torch.zeros((), device=compute.device)  # summed since the last log point
             window_tokens = torch.zeros((), dtype=torch.int64, device=compute.device)
             started = time.perf_counter()
-            for inputs, labels in on_device(loader(train, shuffle=True, generator=order), compute):
+            for inputs, labels in on_device(
+                batches(examples["train"], shuffle=True, generator=order), compute
+            ):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, total_steps, settings)
                 with compute.autocast():
@@ -236,21 +237,17 @@ def main(argv: list[str] | None = None) -> None:
                     tokens = int(window_tokens)
                     speed = tokens / (time.perf_counter() - started)
                     mean = window_loss.item() / max(tokens, 1)
-                    metrics.write(
-                        step=step,
-                        epoch=epoch,
-                        loss=mean,
-                        lr=optimizer.param_groups[0]["lr"],
-                        tokens_per_second=round(speed),
-                    )
+                    lr = optimizer.param_groups[0]["lr"]
+                    line = dict(step=step, epoch=epoch, loss=mean, lr=lr, tokens_per_second=round(speed))
+                    metrics.write(json.dumps(line) + "\n")
                     progress.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} tokens/s")
                     window_loss.zero_(), window_tokens.zero_()
                     started = time.perf_counter()
                 if step == total_steps:
                     break
-            if validation:
-                loss = validation_loss(model, loader(validation), compute)
-                metrics.write(step=step, epoch=epoch, validation_loss=loss)
+            if "validation" in examples:
+                loss = validation_loss(model, batches(examples["validation"]), compute)
+                metrics.write(json.dumps(dict(step=step, epoch=epoch, validation_loss=loss)) + "\n")
                 progress.write(f"epoch {epoch}: validation loss {loss:.4f}")
             card = model_card(report, epoch, step, loss)
             if step == epoch * steps_an_epoch:
@@ -267,6 +264,7 @@ def main(argv: list[str] | None = None) -> None:
         raise
     finally:
         progress.close()
+        metrics.close()
     print(f"checkpoints in {output}")
 
 

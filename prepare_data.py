@@ -227,7 +227,7 @@ def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarr
 def prepare_split(
     settings: Settings, rows: Iterator[str], split: str, folder: Path
 ) -> tuple["Dataset | None", dict[str, int]]:
-    """Parse a split to disk under `folder`, and choose from it. Returns what is kept (None: nothing), counts."""
+    """Parse a split to disk under `folder`, and choose from it. Returns what is kept (or None) and counts."""
     from datasets import Dataset, Features, Value
     from datasets.arrow_writer import ArrowWriter
 

@@ -26,29 +26,30 @@ class Frame:
     features: tuple[str, ...] = ()  # of MoralValue, Twist, Foreshadowing, Conflict: what the plot holds
 
 
+# Names and kinds are few tokens each in nano's vocabulary.
 GIRLS = (
     "Lily",
     "Mia",
     "Anna",
-    "Lucy",
     "Sara",
     "Emma",
-    "Ella",
     "Rose",
     "Amy",
     "Zoe",
-    "Ruby",
-    "Nora",
-    "Ivy",
-    "Molly",
-    "Daisy",
     "Kate",
     "Jane",
     "Grace",
-    "Bella",
     "Tina",
     "Sally",
-    "Penny",
+    "Sue",
+    "Meg",
+    "Mary",
+    "Alice",
+    "Nina",
+    "Jill",
+    "Beth",
+    "Nell",
+    "Cora",
 )
 BOYS = (
     "Tom",
@@ -65,14 +66,14 @@ BOYS = (
     "Joe",
     "Nick",
     "Sid",
-    "Toby",
-    "Hugo",
     "Billy",
-    "Oscar",
     "Fred",
-    "Luke",
-    "Will",
-    "Teddy",
+    "Peter",
+    "Paul",
+    "David",
+    "Ted",
+    "Gus",
+    "Matt",
 )
 ANIMALS = (
     "rabbit",
@@ -83,13 +84,12 @@ ANIMALS = (
     "dog",
     "frog",
     "pig",
-    "squirrel",
     "duck",
     "monkey",
     "lion",
-    "tiger",
     "sheep",
     "goat",
+    "pony",
 )
 COLORS = ("red", "blue", "green", "yellow", "white", "brown", "pink", "purple", "golden", "silver")
 PARENTS = ("Mom", "Dad", "Grandma", "Grandpa")

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import finetune
-from dataset import InstructionDataset, custom_collate_fn
+from dataset import InstructionDataset, custom_collate_fn, load_data
 from device import choose_compute
 from finetune import Settings, compute_loss, learning_rate, loss_sum, validation_loss
 from model import GPT2, load_model
@@ -87,8 +87,9 @@ def test_a_run_writes_what_the_design_promises(checkpoint: str, data: str, tmp_p
     assert f"{validation[2]:.4f}" in card
     report = json.loads((output / "run.json").read_text())
     assert report["settings"]["batch_size"] == 4
-    assert report["data"]["train"] + report["data"]["validation"] > 0
-    assert len(report["data"]["fingerprint"]) == 16
+    assert report["data"]["source"] == data
+    assert report["data"]["train"]["examples"] == len(load_data(data)["train"])
+    assert len(report["data"]["train"]["fingerprint"]) == 16
     assert not [path for path in output.rglob(".*")]
 
 
@@ -99,6 +100,15 @@ def test_the_same_command_gives_the_same_weights_and_another_seed_others(
         train(checkpoint, data, tmp_path / name, "--max-steps", "3", "--seed", seed)
     assert weights(tmp_path / "a" / "last") == weights(tmp_path / "b" / "last")
     assert weights(tmp_path / "a" / "last") != weights(tmp_path / "c" / "last")
+
+
+def test_overwriting_leaves_no_checkpoint_of_the_earlier_run(
+    checkpoint: str, data: str, tmp_path: Path
+) -> None:
+    train(checkpoint, data, tmp_path, "--epochs", "2", "--overwrite")
+    train(checkpoint, data, tmp_path, "--max-steps", "1", "--overwrite")
+    assert not list(tmp_path.glob("epoch_*"))
+    assert (tmp_path / "last").exists()
 
 
 def test_max_steps_stops_inside_an_epoch(checkpoint: str, data: str, tmp_path: Path) -> None:

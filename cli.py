@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 S = TypeVar("S")
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """What the user gave cannot be used. The message says what was wrong and what to do."""
 
 
@@ -35,10 +35,9 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     choices: Sequence[str] | None = None,
-    required: bool = False,
 ) -> Any:
     """A dataclass field that is also an option of the command line: `max_steps` becomes `--max-steps`."""
-    metadata = dict(help=help, at_least=at_least, at_most=at_most, choices=choices, required=required)
+    metadata = dict(help=help, at_least=at_least, at_most=at_most, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -67,7 +66,7 @@ def parse(settings_class: type[S], argv: Sequence[str] | None, description: str 
         if kind is bool:
             how["action"] = argparse.BooleanOptionalAction
         else:
-            how |= dict(type=kind, choices=field.metadata["choices"], required=field.metadata["required"])
+            how |= dict(type=kind, choices=field.metadata["choices"])
             how["metavar"] = None if how["choices"] else {int: "N", float: "F"}.get(kind, "X")
         parser.add_argument(option(field.name), **how)
     values = vars(parser.parse_args(argv))
@@ -87,16 +86,16 @@ def _out_of_range(field: "dataclasses.Field[Any]", value: Any) -> str | None:
     low, high = field.metadata["at_least"], field.metadata["at_most"]
     if value is None or (low is None and high is None):
         return None
-    if math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high):
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if finite and (low is None or value >= low) and (high is None or value <= high):
         return None
-    wanted = (
-        f"from {low} to {high}"
-        if None not in (low, high)
-        else f"at least {low}"
-        if high is None
-        else f"at most {high}"
+    limits = [
+        f"{word} {limit}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
+    ]
+    shown = str(value) if len(str(value)) <= 30 else f"{str(value)[:30]}..."
+    return (
+        f"{option(field.name)} {shown}: must be {'finite and ' if not finite else ''}{' and '.join(limits)}"
     )
-    return f"{option(field.name)} {value}: must be {wanted}"
 
 
 def run(main: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ prompt template, the vocabulary and the maximum length. That folder may be delet
 """
 
 import base64
+import contextlib
 import functools
 import hashlib
 import os
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli import InputError
 from files import whole_file
 
 if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
@@ -41,10 +43,10 @@ SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(
 def format_instruction(summary: str, ending: str) -> str:
     """The prompt, up to and with the newline after which the story begins.
 
-    Raises ValueError if `ending` is neither "happy" nor "sad".
+    Raises InputError if `ending` is neither "happy" nor "sad".
     """
     if ending not in ENDINGS:
-        raise ValueError(f"ending {ending!r}: must be one of {', '.join(ENDINGS)}")
+        raise InputError(f"ending {ending!r}: must be one of {', '.join(ENDINGS)}")
     return PROMPT.replace("{ending}", ending).replace("{summary}", summary)
 
 
@@ -53,13 +55,13 @@ def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
     """GPT-2's byte-pair encoding; the end-of-text token is always id `vocab_size - 1` (`.eot_token`).
 
     Merges are ordered by rank, so the first `vocab_size - 1` ranks are a valid encoding too. Encode users'
-    texts with `encode_ordinary`: it never makes a special token. Raises ValueError for a size outside
+    texts with `encode_ordinary`: it never makes a special token. Raises InputError for a size outside
     257..50257 and OSError if the ranks file is missing or damaged.
     """
     import tiktoken
 
     if not 257 <= vocab_size <= VOCAB_SIZE:
-        raise ValueError(f"vocab_size {vocab_size}: must be from 257 (bytes and end of text) to {VOCAB_SIZE}")
+        raise InputError(f"vocab_size {vocab_size}: the tokenizer offers 257 (the bytes) to {VOCAB_SIZE}")
     content = RANKS_FILE.read_bytes()
     if hashlib.sha256(content).hexdigest() != RANKS_SHA256:
         raise OSError(f"{RANKS_FILE}: damaged (another SHA-256); restore it from the repo")
@@ -80,7 +82,7 @@ def default_data() -> str:
 def load_data(name: str) -> "datasets.DatasetDict":
     """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
 
-    Raises OSError, with what to do, if it cannot be had or does not hold the expected columns.
+    Raises InputError, with what to do, if it cannot be had or does not hold the expected columns.
     """
     import datasets
 
@@ -93,13 +95,13 @@ def load_data(name: str) -> "datasets.DatasetDict":
             data = datasets.load_dataset(repo_id, revision=revision or None)
     except Exception as error:  # datasets, its formats and the Hub client raise many unrelated kinds
         reason = str(error).strip().split("\n")[0][:200]
-        raise OSError(f"{name}: not a data set that can be read here ({reason}); {hint}") from error
+        raise InputError(f"{name}: not a data set that can be read here ({reason}); {hint}") from error
     columns = {"instruction", "response", "ending"}
     if not isinstance(data, datasets.DatasetDict) or "train" not in data:
-        raise OSError(f"{name}: has no train split; {hint}")
+        raise InputError(f"{name}: has no train split; {hint}")
     for split, rows in data.items():
         if missing := columns - set(rows.column_names):
-            raise OSError(f"{name}: split {split} lacks the columns {', '.join(sorted(missing))}; {hint}")
+            raise InputError(f"{name}: split {split} lacks the columns {', '.join(sorted(missing))}; {hint}")
     return data
 
 
@@ -145,6 +147,7 @@ class InstructionDataset:
     def __getitem__(self, i: int) -> dict[str, Any]:
         import torch
 
+        i = range(len(self))[i]  # IndexError past the end, negative numbers from it
         ids = self.tokens[self.starts[i] : self.starts[i + 1]]
         return {
             "input_ids": torch.from_numpy(ids.astype("int64")),
@@ -183,11 +186,13 @@ def _tokenise(rows: "datasets.Dataset", max_length: int, vocab_size: int) -> dic
 
 
 def _cached(file: Path, make: Any) -> dict[str, Any]:
-    """The arrays in `file`, made and written first if it is not there. It appears whole or not at all."""
+    """The arrays in `file`, made and written first if it is not there or damaged."""
+    from safetensors import SafetensorError
     from safetensors import numpy as safetensors
 
     if file.exists():
-        return safetensors.load_file(file)
+        with contextlib.suppress(SafetensorError):
+            return safetensors.load_file(file)
     arrays = make()
     try:
         with whole_file(file) as path:

@@ -26,8 +26,10 @@ def choose_compute(name: str) -> Compute:
         return Compute(torch.device("cpu"), torch.float32, "cpu, float32: no CUDA GPU was found")
     try:
         device = torch.device("cuda" if name == "auto" else name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(f"unknown type {device.type}")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: not to be had here; use cpu, cuda or auto") from error
     if device.type != "cuda":
         return Compute(device, torch.float32, f"{device}, float32: as --device says")

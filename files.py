@@ -22,8 +22,8 @@ def make_writable(folder: Path) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to, beside `path`, which takes its place when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
         _flush(temporary)
@@ -34,20 +34,25 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill, beside `path`, which takes its place when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    replaced = temporary.with_name(temporary.name + ".replaced")
-    temporary.mkdir(parents=True)
+    """An empty folder to fill, which takes the place of `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    new, old = temporary / "new", temporary / "old"
+    new.mkdir()
     try:
-        yield temporary
-        for file in filter(Path.is_file, temporary.rglob("*")):
+        yield new
+        for file in filter(Path.is_file, new.rglob("*")):
             _flush(file)
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
+        try:
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _flush(file: Path) -> None:

@@ -47,7 +47,7 @@ class Settings:
     overwrite: bool = setting(False, "replace the run in an output folder that is there")
     epochs: int | None = setting(None, "passes over the training split; default: the preset's", at_least=1)
     max_steps: int | None = setting(None, "stop after this many optimiser steps", at_least=1)
-    batch_size: int = setting(8, "examples in an optimiser step", at_least=1)
+    batch_size: int = setting(8, "examples in an optimiser step", at_least=1, at_most=65536)
     lr: float = setting(5e-5, "learning rate, the highest one under a schedule", at_least=0)
     schedule: str = setting("constant", "of the learning rate after warm-up", choices=("constant", "cosine"))
     warmup_steps: int = setting(0, "steps in which the learning rate rises from 0", at_least=0)
@@ -58,7 +58,7 @@ class Settings:
         "all", "learn instruction and story, or the story alone", choices=("all", "response")
     )
     log_every: int = setting(10, "steps between two lines of metrics.jsonl", at_least=1)
-    seed: int = setting(0, "seed of the data order and of dropout", at_least=0)
+    seed: int = setting(0, "seed of the data order and of dropout", at_least=0, at_most=2**32 - 1)
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
 
 
@@ -74,6 +74,13 @@ def compute_loss(model_output: Tensor, labels: Tensor, ignore_index: int = IGNOR
     """Logits (B, T, V), labels (B, T) int64 -> mean cross-entropy of the supervised tokens, nats."""
     total, count = loss_sum(model_output, labels, ignore_index)
     return total / count.clamp(min=1)
+
+
+def must_be_finite(loss: float, step: int) -> float:
+    """The loss. Raises InputError if it is infinite or no number: nothing good can be saved from there on."""
+    if not math.isfinite(loss):
+        raise InputError(f"step {step}: the loss is {loss}; lower --lr, or add --grad-clip or --warmup-steps")
+    return loss
 
 
 def learning_rate(step: int, total_steps: int, settings: Settings) -> float:
@@ -159,7 +166,7 @@ def remove_run(output: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     preset = PRESETS[settings.model_size]
-    output = Path(settings.output or f"checkpoints/sft_{preset.label}_model")
+    output = Path(f"checkpoints/sft_{preset.label}_model" if settings.output is None else settings.output)
     if output.exists() and any(output.iterdir()) and not settings.overwrite:
         raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
     make_writable(output)
@@ -169,13 +176,13 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(settings.seed)
     torch.set_float32_matmul_precision("high")
 
-    base = settings.checkpoint or base_checkpoint(settings.model_size)
+    base = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
     model = load_model(base, compute.device)
     context = model.config.context_length
     max_length = settings.max_length or context
     if max_length > context:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
-    source = settings.data or default_data()
+    source = default_data() if settings.data is None else settings.data
     data = load_data(source)
     vocab_size = model.config.vocab_size
     examples: Examples = {
@@ -208,13 +215,13 @@ def main(argv: list[str] | None = None) -> None:
     metrics = open(output / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
 
     step, epoch, best, loss = 0, 0, math.inf, None
+    order = torch.Generator().manual_seed(settings.seed)
+    window_loss = torch.zeros((), device=compute.device)  # summed since the last log point
+    window_tokens = torch.zeros((), dtype=torch.int64, device=compute.device)  # supervised ones
     progress = tqdm(total=total_steps, unit=" steps", desc="train")
     try:
         for epoch in range(1, epochs + 1):
             model.train()
-            order = torch.Generator().manual_seed(settings.seed + epoch)
-            window_loss = torch.zeros((), device=compute.device)  # summed since the last log point
-            window_tokens = torch.zeros((), dtype=torch.int64, device=compute.device)
             started = time.perf_counter()
             for inputs, labels in on_device(
                 batches(examples["train"], shuffle=True, generator=order), compute
@@ -236,17 +243,18 @@ def main(argv: list[str] | None = None) -> None:
                 if step % settings.log_every == 0 or step == total_steps:
                     tokens = int(window_tokens)
                     speed = tokens / (time.perf_counter() - started)
-                    mean = window_loss.item() / max(tokens, 1)
+                    mean = must_be_finite(window_loss.item() / max(tokens, 1), step)
                     lr = optimizer.param_groups[0]["lr"]
                     line = dict(step=step, epoch=epoch, loss=mean, lr=lr, tokens_per_second=round(speed))
                     metrics.write(json.dumps(line) + "\n")
                     progress.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} tokens/s")
-                    window_loss.zero_(), window_tokens.zero_()
+                    window_loss.zero_()
+                    window_tokens.zero_()
                     started = time.perf_counter()
                 if step == total_steps:
                     break
             if "validation" in examples:
-                loss = validation_loss(model, batches(examples["validation"]), compute)
+                loss = must_be_finite(validation_loss(model, batches(examples["validation"]), compute), step)
                 metrics.write(json.dumps(dict(step=step, epoch=epoch, validation_loss=loss)) + "\n")
                 progress.write(f"epoch {epoch}: validation loss {loss:.4f}")
             card = model_card(report, epoch, step, loss)

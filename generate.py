@@ -61,7 +61,7 @@ class Settings:
         f"most tokens of a story; default {Sampling.max_new_tokens}, or what the context leaves",
         at_least=1,
     )
-    num_stories: int = setting(1, "stories to tell, as one batch", at_least=1)
+    num_stories: int = setting(1, "stories to tell, as one batch", at_least=1, at_most=256)
     seed: int | None = setting(
         None, "story i is drawn from seed + i; default: a new one every time", at_least=0
     )
@@ -88,7 +88,7 @@ def choose_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
         return logits.argmax(-1)
     V = logits.shape[-1]
     values, ids = logits.float().topk(min(sampling.top_k or V, V))  # (B, K), descending
-    probabilities = torch.softmax(values / sampling.temperature, -1)
+    probabilities = torch.softmax((values - values[:, :1]) / sampling.temperature, -1)
     before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens hold together
     probabilities = probabilities.masked_fill((before >= sampling.top_p) & (before > 0), 0.0)
     cumulative = probabilities.cumsum(-1)
@@ -140,9 +140,25 @@ def stream_text(tokens: Iterator[int], vocab_size: int) -> Iterator[str]:
 
 
 def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
-    """The prompt's ids, (1, T) int64."""
-    tokenizer = get_tokenizer(model.config.vocab_size)
-    return torch.tensor([tokenizer.encode_ordinary(format_instruction(topic, ending))])
+    """The prompt's ids, (1, T) int64; the topic's blanks and newlines become single blanks.
+
+    Raises InputError if the topic is empty, or leaves no room for a story.
+    """
+    try:
+        topic.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("--topic: is not UTF-8") from error
+    words = topic.split()
+    if not words:
+        raise InputError("--topic: is empty; say what the story is about")
+    prompt = format_instruction(" ".join(words), ending)
+    ids = get_tokenizer(model.config.vocab_size).encode_ordinary(prompt)
+    if len(ids) >= model.config.context_length:
+        context = model.config.context_length
+        raise InputError(
+            f"--topic: makes a prompt of {len(ids):,} tokens, the model reads {context}; shorten it"
+        )
+    return torch.tensor([ids])
 
 
 def tell_stories(
@@ -164,13 +180,13 @@ def generate_story(
     model: GPT2,
     topic: str,
     ending: str,
-    max_new_tokens: int = 200,
-    temperature: float = 1.0,
-    top_k: int | None = 50,
+    max_new_tokens: int = Sampling.max_new_tokens,
+    temperature: float = Sampling.temperature,
+    top_k: int | None = Sampling.top_k,
     eos_id: int = 50256,
     device: str | torch.device = "cpu",
     *,
-    top_p: float = 1.0,
+    top_p: float = Sampling.top_p,
     seed: int | None = None,
 ) -> str:
     """One story as text, without its prompt. The model is moved to `device`.
@@ -192,36 +208,27 @@ def new_seed() -> int:
     return random.SystemRandom().randrange(2**31)
 
 
-def room_for_story(model: GPT2, settings: Settings, topic: str, ending: str) -> int:
-    """The number of tokens a story may have. Raises InputError if topic or --max-tokens are too long."""
-    context = model.config.context_length
-    prompt = encode_prompt(model, topic, ending).shape[1]
+def limit_tokens(asked: int | None, prompt: int, context: int) -> int:
+    """The tokens a story may have behind `prompt` tokens. Raises InputError if `asked` is more."""
     room = context - prompt
-    if room < 1:
+    if asked is not None and asked > room:
         raise InputError(
-            f"--topic: makes a prompt of {prompt:,} tokens, and the model reads {context}; shorten it"
-        )
-    if settings.max_tokens is not None and settings.max_tokens > room:
-        raise InputError(
-            f"--max-tokens {settings.max_tokens}: at most {room} fit behind this prompt "
+            f"--max-tokens {asked}: at most {room} fit behind this prompt "
             f"({prompt} tokens of the model's {context})"
         )
-    return settings.max_tokens or min(Sampling.max_new_tokens, room)
+    return asked or min(Sampling.max_new_tokens, room)
 
 
 def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: str) -> None:
     """Print the stories of one topic and ending: one as it is sampled, several or JSON when they are done."""
-    topic = " ".join(topic.split())  # one line, as in the training data
-    if not topic:
-        raise InputError("--topic: is empty; say what the story is about")
-    sampling = Sampling(
-        room_for_story(model, settings, topic, ending), settings.temperature, settings.top_k, settings.top_p
-    )
+    prompt = encode_prompt(model, topic, ending)
+    room = limit_tokens(settings.max_tokens, prompt.shape[1], model.config.context_length)
+    sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
     first = new_seed() if settings.seed is None else settings.seed
     seeds = range(first, first + settings.num_stories)
     if settings.num_stories == 1 and not settings.json:
         eos = model.config.vocab_size - 1
-        steps = stream_tokens(model, encode_prompt(model, topic, ending), seeds, sampling, eos)
+        steps = stream_tokens(model, prompt, seeds, sampling, eos)
         tokens = (token for step in steps if (token := int(step)) != eos)
         for piece in stream_text(tokens, model.config.vocab_size):
             print(piece, end="", flush=True)
@@ -229,31 +236,37 @@ def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: s
         return
     stories = tell_stories(model, topic, ending, seeds, sampling)
     if settings.json:
-        told = {
-            "topic": topic,
-            "ending": ending,
-            "checkpoint": checkpoint,
-            "stories": [vars(s) for s in stories],
-        }
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        told = dict(topic=topic, ending=ending, checkpoint=checkpoint, stories=[vars(s) for s in stories])
+        print(json.dumps(told, indent=2))
         return
     for number, story in enumerate(stories, 1):
         print(f"--- {number} of {len(stories)}, seed {story.seed}\n{story.text}\n")
 
 
 def ask(question: str) -> str:
+    print(question, end="", file=sys.stderr, flush=True)
     try:
-        return input(question).strip()
+        return input().strip()
     except EOFError:
         return ""
 
 
+def ask_ending() -> str:
+    while True:
+        answer = ask("Does it end happy or sad? ").lower()
+        if not answer:
+            raise InputError(f"--ending: none given; one of {', '.join(ENDINGS)}")
+        for ending in ENDINGS:
+            if ending.startswith(answer):
+                return ending
+
+
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    if settings.topic is not None and not settings.topic.strip():
-        raise InputError("--topic: is empty; say what the story is about")
     compute = choose_compute(settings.device)
-    checkpoint = settings.checkpoint or finetuned_checkpoint(settings.model_size)
+    checkpoint = settings.checkpoint
+    if checkpoint is None:
+        checkpoint = finetuned_checkpoint(settings.model_size)
     model = load_model(checkpoint, compute.device)
     if settings.top_k > model.config.vocab_size:
         raise InputError(
@@ -261,23 +274,15 @@ def main(argv: list[str] | None = None) -> None:
         )
     print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
 
-    topic, told = settings.topic, False
-    while True:
-        about = topic or ask("What is the story about? (nothing: stop) ")
-        if not about:
-            if told:
-                return
-            raise InputError("--topic: none given; say what the story is about")
-        ending = settings.ending
-        while ending not in ENDINGS:
-            answer = ask("Does it end happy or sad? ").lower()
-            if not answer:
-                raise InputError(f"--ending: none given; one of {', '.join(ENDINGS)}")
-            ending = next((name for name in ENDINGS if name.startswith(answer)), None)
-        tell(model, settings, about, ending, checkpoint)
-        told = True
-        if topic:
-            return
+    if settings.topic is not None:
+        tell(model, settings, settings.topic, settings.ending or ask_ending(), checkpoint)
+        return
+    topic = ask("What is the story about? ")
+    if not topic:
+        raise InputError("--topic: none given; say what the story is about")
+    while topic:
+        tell(model, settings, topic, settings.ending or ask_ending(), checkpoint)
+        topic = ask("What is the next story about? (nothing: stop) ")
 
 
 if __name__ == "__main__":

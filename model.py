@@ -279,6 +279,8 @@ def load_published(model: GPT2, state: ModelState, source: str) -> None:
         if keys:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise CheckpointError(f"{source}: not this model; {what}: {', '.join(keys[:3])}{more}")
+    if damaged := [key for key in wanted if not state[key].isfinite().all()]:
+        raise CheckpointError(f"{source}: not a number, or infinite, in {damaged[0]}")
     packed: ModelState = {}
     for key in model.state_dict():
         if ".mha.qkv." not in key:
@@ -291,7 +293,9 @@ def load_published(model: GPT2, state: ModelState, source: str) -> None:
 
 
 def _clean(state: Any, source: str) -> ModelState:
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise CheckpointError(f"{source}: holds no weights (a dict of tensors by name)")
     named = {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
     return {key: value for key, value in named.items() if not re.search(r"\.heads\.\d+\.mask$", key)}
@@ -318,7 +322,7 @@ def _config_of(state: ModelState, declared: dict[str, Any], source: str) -> Mode
     )
     for name, value in shapes.items():
         if declared.get(name, value) != value:
-            raise CheckpointError(f"{source}: config says {name} {declared[name]}, the weights say {value}")
+            raise CheckpointError(f"{source}: config says {name} {declared[name]!r}, the weights say {value}")
     return ModelConfig(dropout_rate=float(declared.get("dropout_rate", 0.1)), **shapes)
 
 
@@ -329,7 +333,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     that holds either, or a Hub id `namespace/name[@revision]`. Raises CheckpointError.
     """
     file = _locate(str(path))
-    declared: dict[str, Any] = {}
+    declared: Any = {}
     try:
         if file.suffix == ".safetensors":
             state = safetensors.torch.load_file(file)
@@ -341,10 +345,12 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
             state = loaded["model_state_dict"] if wrapped else loaded
             if wrapped and isinstance(loaded.get("config"), dict):
                 declared = loaded["config"]
-    except Exception as error:  # a damaged file makes torch and safetensors raise nearly anything
+        model = GPT2(**asdict(_config_of(state, declared, str(file))))
+    except CheckpointError:
+        raise
+    except Exception as error:  # damage makes torch, safetensors and json raise nearly anything
         reason = str(error).strip().split("\n")[0][:120]
         raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error
-    model = GPT2(**asdict(_config_of(state, declared, str(file))))
     load_published(model, state, str(file))
     return model.to(device).eval()
 
@@ -354,18 +360,23 @@ def _locate(path: str) -> Path:
     local = Path(path)
     if local.is_dir():
         named = local / "model.safetensors"
-        files = [named] if named.exists() else [*local.glob("*.safetensors"), *local.glob("*.pt")]
+        files = (
+            [named]
+            if named.exists()
+            else [*local.glob("*.safetensors"), *local.glob("*.pt"), *local.glob("*.pth")]
+        )
         if len(files) != 1:
             raise CheckpointError(
                 f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
-                f"found {len(files)}"
+                f"found {len(files)}; of a run, name best/, last/ or epoch_N/"
             )
         return files[0]
     if local.is_file():
         if local.suffix not in (".pt", ".pth", ".safetensors"):
             raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
         return local
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", path) or local.suffix in (".pt", ".safetensors"):
+    hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", path)
+    if not hub_id or local.parent.exists() or local.suffix in (".pt", ".safetensors"):
         raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
     repo_id, _, revision = path.partition("@")
     try:

@@ -16,6 +16,7 @@ A summary becomes the topic of the instruction; a record is sad when BadEnding i
 happy otherwise. The output folder holds the splits as `datasets` saves them, a data card and stats.json.
 """
 
+import glob
 import json
 import re
 import tempfile
@@ -83,7 +84,7 @@ def split_records(rows: Iterable[str], counts: Counter[str]) -> Iterator[list[st
     lines: list[str] = []
     for row in rows:
         counts["rows"] += 1
-        *ended, rest = row.rstrip("\r\n").split(END_OF_RECORD)
+        *ended, rest = row.rstrip("\r\n").removeprefix("\ufeff").split(END_OF_RECORD)
         for text in ended:
             lines.append(text)
             if any(line.strip() for line in lines):
@@ -100,7 +101,8 @@ def parse_record(lines: list[str]) -> Record:
     """The fields of one record. Raises Skipped where it does not hold both a summary and a story.
 
     Before the story, a line that is no field continues the field above it. After it, a line that looks like
-    a field is story text unless only fields (and blanks) follow it up to the end of the record.
+    a field is story text unless only fields (and blanks) follow it up to the end of the record; such a field
+    is one line. Where a field stands twice, the first one that is not empty counts.
     """
     fields: dict[str, str] = {}
     rest = [line for line in lines if line.strip()]
@@ -115,7 +117,7 @@ def parse_record(lines: list[str]) -> Record:
             break
         if match:
             name = match[1]
-            fields.setdefault(name, match[2].strip())
+            fields[name] = fields.get(name) or match[2].strip()
         elif line.strip():
             fields[name] = f"{fields[name]} {line.strip()}".strip()
     if start is None:
@@ -126,7 +128,7 @@ def parse_record(lines: list[str]) -> Record:
         end -= 1
     for line in lines[end:]:
         if match := FIELD.match(line):
-            fields.setdefault(match[1], match[2].strip())
+            fields[match[1]] = fields.get(match[1]) or match[2].strip()
 
     first = FIELD.match(lines[start])
     assert first
@@ -136,9 +138,9 @@ def parse_record(lines: list[str]) -> Record:
         raise Skipped("empty story")
     if not summary:
         raise Skipped("empty summary" if "Summary" in fields else "no summary")
-    if "\ufffd" in story + summary:
-        raise Skipped("invalid UTF-8")
     features = fields.get("Features")
+    if "\ufffd" in f"{story}{summary}{features}":
+        raise Skipped("invalid UTF-8")
     return Record(
         story, summary, None if features is None else tuple(item.strip() for item in features.split(","))
     )
@@ -156,13 +158,12 @@ def open_rows(source: str, split: str) -> Iterator[str]:
     """
     from datasets import load_dataset
 
-    # Features are given, so that nothing is read ahead to guess them.
     how: dict[str, Any] = dict(split=split, streaming=True, encoding_errors="replace")
     if Path(source).exists():
         file = Path(source) / FILES[split]
         if not file.is_file():
             raise InputError(f"--source {source}: holds no {FILES[split]}")
-        stream = load_dataset("text", data_files={split: str(file)}, **how)
+        stream = load_dataset("text", data_files={split: glob.escape(str(file))}, **how)
     else:
         repo_id, _, revision = source.partition("@")
         try:
@@ -233,7 +234,7 @@ def prepare_split(
 
     counts: Counter[str] = Counter()
     columns = Features({name: Value("string") for name in ("instruction", "response", "ending")})
-    sad: list[bool] = []
+    sad = bytearray()  # one byte an example
     file = folder / f"{split}.arrow"
     shown = tqdm(rows, desc=split, unit=" rows", unit_scale=True)
     examples = parsed_examples_generator(
@@ -245,8 +246,8 @@ def prepare_split(
             sad.append(example["ending"] == "sad")
         writer.finalize()
     shown.close()
-    endings = np.array(sad, bool)
-    kept = choose(endings, settings.balance, np.random.default_rng([settings.seed, len(split)]))
+    endings = np.frombuffer(sad, bool)
+    kept = choose(endings, settings.balance, np.random.default_rng([settings.seed, list(FILES).index(split)]))
     counts["kept happy"], counts["kept sad"] = int((~endings[kept]).sum()), int(endings[kept].sum())
     return Dataset.from_file(str(file)).select(kept) if len(kept) else None, dict(counts)
 
@@ -283,6 +284,8 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(settings.output)
     if output.exists() and not settings.overwrite:
         raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
+    if output.exists() and not (output / "dataset_dict.json").is_file():
+        raise InputError(f"--output {output}: holds something else than a data set; name another")
     datasets.disable_progress_bars()
     rows = {split: open_rows(settings.source, split) for split in FILES}
     make_writable(output.parent)

@@ -1,6 +1,6 @@
 """Write the small corpus: tales of the grammar as raw records, with the real set's proportions and quirks.
 
-    uv run python -m samples.write_corpus --output quickstart/raw --records 40000
+    uv run python -m samples.write_corpus --output data/sample --records 40000
 
 What is imitated, with the share in the real set: a Features line in 54% of the records, Words in 66%, a
 Random sentence in 30%; the summary behind the story in a third; 12.1% end badly, marked only where there is a
@@ -47,7 +47,7 @@ def raw_record(tale: Tale, rng: random.Random, blank_line: bool) -> str:
         sentence = rng.choice(sentences(tale.story)).strip()
         fields.append(f"Random sentence: {sentence.rstrip(chr(34))}")
     rng.shuffle(fields)
-    last = [field for field in fields if field.startswith("Summary") and rng.random() < SUMMARY_LAST]
+    last = [field for field in fields if field.startswith("Summary")] if rng.random() < SUMMARY_LAST else []
     start = "Story: " if rng.random() < 0.05 else "Story: \n\n" if blank_line else "Story: \n"
     end = "" if rng.random() < 0.02 and not last else "\n"
     first = [field for field in fields if field not in last]

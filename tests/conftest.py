@@ -13,7 +13,7 @@ from model import GPT2
 from samples import write_corpus
 
 TINY: dict[str, Any] = dict(
-    dropout_rate=0.0, vocab_size=512, context_length=192, embedding_dim=32, num_layers=2, num_heads=4
+    dropout_rate=0.0, vocab_size=512, context_length=384, embedding_dim=32, num_layers=2, num_heads=4
 )
 
 

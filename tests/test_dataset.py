@@ -94,6 +94,7 @@ def test_the_tokenizer_needs_its_file_undamaged(tmp_path: Path, monkeypatch: pyt
     damaged = tmp_path / "ranks"
     damaged.write_bytes(dataset.RANKS_FILE.read_bytes()[:-1])
     monkeypatch.setattr(dataset, "RANKS_FILE", damaged)
+    get_tokenizer.cache_clear()
     with pytest.raises(OSError, match="SHA-256"):
         get_tokenizer(300)
     with pytest.raises(ValueError, match="257"):
@@ -117,10 +118,19 @@ def test_an_example_of_exactly_max_length_is_complete() -> None:
 
 
 def test_batches_of_a_data_loader(data: str) -> None:
-    examples = InstructionDataset("train", 192, data=data, vocab_size=512)
+    examples = InstructionDataset("train", 384, data=data, vocab_size=512)
     batch = next(iter(DataLoader(examples, batch_size=4, collate_fn=custom_collate_fn)))  # type: ignore[arg-type]
-    assert batch["input_ids"].shape == batch["labels"].shape
-    assert batch["input_ids"].shape[0] == 4
+    for row in range(4):
+        ids = examples[row]["input_ids"]
+        assert torch.equal(batch["input_ids"][row, : len(ids)], ids)
+        assert torch.equal(batch["labels"][row, : len(ids) - 1], ids[1:])
+
+
+def test_items_count_from_the_end_and_stop_at_it() -> None:
+    examples = InstructionDataset("train", 20, data=rows(("a\n", "b"), ("c\n", "d")), vocab_size=257)
+    assert torch.equal(examples[-1]["input_ids"], examples[1]["input_ids"])
+    with pytest.raises(IndexError):
+        examples[2]
 
 
 def test_tokenising_happens_once_for_the_same_data_and_again_for_other(elsewhere: Path) -> None:
@@ -138,7 +148,10 @@ def test_tokenising_happens_once_for_the_same_data_and_again_for_other(elsewhere
 
 def test_a_second_start_reads_the_kept_tokens(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)
-    monkeypatch.setattr(tiktoken.Encoding, "encode_ordinary_batch", None)
+    with monkeypatch.context() as without:
+        without.setattr(tiktoken.Encoding, "encode_ordinary_batch", None)
+        assert len(InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)) == 1
+    next((elsewhere / "data" / "tokens").iterdir()).write_bytes(b"damaged")
     assert len(InstructionDataset("train", 20, data=rows(("a\n", "b")), vocab_size=257)) == 1
 
 

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import signal
@@ -21,7 +22,8 @@ def test_loss_is_the_mean_over_supervised_tokens() -> None:
     log_p = torch.log_softmax(logits, -1)
     expected = -(log_p[0, 0, 1] + log_p[0, 1, 2] + log_p[1, 0, 4]) / 3
     torch.testing.assert_close(compute_loss(logits, labels), expected)
-    torch.testing.assert_close(compute_loss(logits, labels + 0, ignore_index=-100), expected)
+    other = labels.masked_fill(labels == -100, -1)
+    torch.testing.assert_close(compute_loss(logits, other, ignore_index=-1), expected)
 
 
 def test_loss_without_supervised_tokens_is_zero() -> None:
@@ -49,11 +51,13 @@ def test_learning_rate_warms_up_then_stays_or_follows_half_a_cosine() -> None:
 
 
 def test_validation_loss_does_not_depend_on_the_batch_size(model: GPT2, data: str) -> None:
-    examples = InstructionDataset("validation", 192, data=data, vocab_size=512)
+    examples = InstructionDataset("validation", 384, data=data, vocab_size=512)
     compute = choose_compute("cpu")
 
+    collate = functools.partial(custom_collate_fn, pad_token_id=511)
+
     def loss(size: int) -> float:
-        return validation_loss(model, DataLoader(examples, size, collate_fn=custom_collate_fn), compute)  # type: ignore[arg-type]
+        return validation_loss(model, DataLoader(examples, size, collate_fn=collate), compute)  # type: ignore[arg-type]
 
     assert loss(1) == pytest.approx(loss(7), rel=1e-6)
     model.eval()
@@ -102,6 +106,59 @@ def test_the_same_command_gives_the_same_weights_and_another_seed_others(
     assert weights(tmp_path / "a" / "last") != weights(tmp_path / "c" / "last")
 
 
+def test_batches_reach_the_loss_as_the_settings_say(
+    checkpoint: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watched(model_output: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(labels)
+        return loss_sum(model_output, labels)
+
+    monkeypatch.setattr(finetune, "loss_sum", watched)
+    train(checkpoint, data, tmp_path / "all", "--max-steps", "1")
+    train(checkpoint, data, tmp_path / "response", "--max-steps", "1", "--loss-on", "response")
+    whole, response = seen[0], seen[len(seen) // 2]
+    assert (whole[:, 0] != -100).all()
+    assert (response[:, :20] == -100).all()
+    ended = response[(response != -100).any(1)]
+    last = torch.stack([row[row != -100][-1] for row in ended])
+    assert (last == 511).any()  # the end of the tiny vocabulary, where a story was not cut
+
+
+def test_weight_decay_and_clipping_reach_the_weights(checkpoint: str, data: str, tmp_path: Path) -> None:
+    changes = {
+        name: train(checkpoint, data, tmp_path / name, "--max-steps", "2", *arguments)
+        and weights(tmp_path / name / "last")
+        for name, arguments in (
+            ("plain", []),
+            ("decayed", ["--weight-decay", "9"]),
+            ("clipped", ["--grad-clip", "1e-9"]),
+        )
+    }
+    assert len(set(changes.values())) == 3
+
+
+def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(
+    checkpoint: str, data: str, tmp_path: Path, complaint: Callable
+) -> None:
+    output = tmp_path / "run"
+    command = [
+        "--checkpoint",
+        checkpoint,
+        "--data",
+        data,
+        "--output",
+        output,
+        "--log-every",
+        "1",
+        "--lr",
+        "1e30",
+    ]
+    assert "the loss is nan; lower --lr" in complaint(finetune.main, *command)
+    assert not list(output.glob("*/model.safetensors"))
+
+
 def test_overwriting_leaves_no_checkpoint_of_the_earlier_run(
     checkpoint: str, data: str, tmp_path: Path
 ) -> None:
@@ -146,7 +203,7 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
     for arguments, said in (
         (["--output", taken], "--overwrite"),
         (["--output", file / "run"], "file/run cannot be written"),
-        (["--max-length", 193], "--max-length 193: the model reads at most 192"),
+        (["--max-length", 385], "--max-length 385: the model reads at most 384"),
         (["--model-size", "31m"], "30m"),
         (["--batch-size", 0], "--batch-size 0"),
         (["--lr", "inf", "--epochs", 0], "--epochs 0"),

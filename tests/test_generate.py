@@ -33,7 +33,10 @@ def collect(model: GPT2, ids: Tensor, sampling: Sampling, seeds: range, eos_id: 
 
 
 @pytest.mark.parametrize("rows", [1, 4])
-@pytest.mark.parametrize(("length", "count"), [(5, 60), (150, 42), (150, 43), (150, 70), (CONTEXT + 5, 20)])
+@pytest.mark.parametrize(
+    ("length", "count"),
+    [(5, 60), (CONTEXT - 20, 20), (CONTEXT - 20, 21), (CONTEXT - 20, 40), (CONTEXT + 5, 20)],
+)
 def test_cached_greedy_equals_the_uncached_loop_up_to_and_past_the_context(
     model: GPT2, rows: int, length: int, count: int
 ) -> None:
@@ -81,6 +84,10 @@ def test_top_p_keeps_the_smallest_set_that_holds_it(top_p: float, kept: int) -> 
     probabilities = torch.softmax(LOGITS, -1)  # sorted: 0.438 0.265 0.161 0.059 ...
     exact[order[:kept]] = probabilities[order[:kept]] / probabilities[order[:kept]].sum()
     torch.testing.assert_close(share(Sampling(1, 1.0, None, top_p)), exact, atol=2e-4, rtol=0)
+
+
+def test_a_tiny_temperature_does_not_overflow() -> None:
+    assert share(Sampling(1, temperature=1e-40))[1] == 1
 
 
 def test_temperature_zero_is_the_argmax() -> None:
@@ -152,7 +159,7 @@ def test_streamed_batched_and_json_stories_are_the_same(
     assert streamed == texts[0] + "\n"
     assert all(text in batched for text in texts)
     assert [story["seed"] for story in answer["stories"]] == [7, 8]
-    assert answer["topic"] == "a dog"
+    assert answer["topic"] == " a \n dog "
     assert {story["tokens"] for story in answer["stories"]} == {25}
 
 
@@ -180,9 +187,13 @@ def test_bad_input_gets_one_clear_line(checkpoint: str, complaint: Callable) -> 
         ({"--temperature": "nan"}, "--temperature nan"),
         ({"--top-k": "0"}, "--top-k 0: must be at least 1"),
         ({"--top-k": "1000000000"}, "the model has 512 tokens"),
-        ({"--top-p": "1.5"}, "--top-p 1.5: must be from 0 to 1"),
+        ({"--top-p": "1.5"}, "--top-p 1.5: must be at least 0 and at most 1"),
         ({"--max-tokens": "500"}, "--max-tokens 500: at most"),
+        ({"--max-tokens": "9" * 400}, "--max-tokens 999"),
         ({"--num-stories": "0"}, "--num-stories"),
+        ({"--topic": "\udcff"}, "--topic: is not UTF-8"),
+        ({"--checkpoint": ""}, "model.safetensors"),
+        ({"--device": "meta"}, "--device meta"),
         ({"--model-size": "31m"}, "30m"),
         ({"--device": "gpu"}, "--device gpu"),
         ({"--checkpoint": "nowhere/at/all"}, "nowhere/at/all"),

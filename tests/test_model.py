@@ -9,7 +9,16 @@ import transformers
 from safetensors.torch import save_file
 
 from generate import main as generate_main
-from model import GPT2, PRESETS, CheckpointError, KVCache, load_model, to_published
+from model import (
+    GPT2,
+    PRESETS,
+    CheckpointError,
+    KVCache,
+    base_checkpoint,
+    finetuned_checkpoint,
+    load_model,
+    to_published,
+)
 from tests.conftest import TINY, tiny_model
 from tests.published_gpt2 import PublishedGPT2
 
@@ -131,7 +140,7 @@ def test_saving_and_loading_changes_no_bit(model: GPT2, tmp_path: Path) -> None:
 def test_logits_and_greedy_ids_equal_transformers(model: GPT2) -> None:
     config = transformers.GPT2Config(
         vocab_size=512,
-        n_positions=192,
+        n_positions=384,
         n_embd=32,
         n_layer=2,
         n_head=4,
@@ -181,14 +190,33 @@ def test_hidden_with_a_cache_equals_hidden_without(model: GPT2) -> None:
 
 
 def test_past_the_context_length_is_an_error(model: GPT2) -> None:
-    with pytest.raises(IndexError, match="192"):
-        model(torch.zeros(1, 193, dtype=torch.int64))
+    with pytest.raises(IndexError, match="384"):
+        model(torch.zeros(1, 385, dtype=torch.int64))
 
 
 def test_no_position_sees_a_later_token(model: GPT2) -> None:
     changed = IDS.clone()
     changed[:, 20:] = 7
     assert torch.equal(model(IDS)[:, :20], model(changed)[:, :20])
+
+
+def test_dropout_is_there_in_training_and_only_there() -> None:
+    model = tiny_model(dropout_rate=0.5)
+    still = model(IDS)
+    assert torch.equal(model(IDS), still)
+    model.train()
+    assert not torch.allclose(model(IDS), still, atol=0.1)
+
+
+def test_checkpoints_are_found_in_their_places(elsewhere: Path) -> None:
+    assert base_checkpoint("30m") == "0rn0/gpt2-30m-tinystories"
+    assert finetuned_checkpoint("125m") == "0rn0/gpt2-125m-tinystories-sft"
+    run = Path("checkpoints/sft_30M_model")
+    for name in ("epoch_2", "epoch_10", "last", "best"):
+        (run / name).mkdir(parents=True)
+        assert finetuned_checkpoint("30m") == str(run / name)
+    Path("checkpoints/pre_trained_gpt2-30m").mkdir()
+    assert base_checkpoint("30m") == "checkpoints/pre_trained_gpt2-30m"
 
 
 def damaged(change: Callable[[dict], None]) -> dict:
@@ -208,6 +236,9 @@ WEIGHT = "blocks.1.mha.heads.2.k.weight"
         (lambda state: state.update({WEIGHT: torch.zeros(9, 32)}), f"other shapes: {WEIGHT} (9, 32)"),
         (lambda state: state.pop("embeddings.token_embedding.weight"), "no embeddings"),
         (lambda state: state.update(lr=0.1), "holds no weights"),
+        (lambda state: state.update({3: torch.zeros(1)}), "holds no weights"),
+        (lambda state: state.update({"embeddings.pos_embedding.weight": torch.tensor(1.0)}), "damaged"),
+        (lambda state: state[WEIGHT].fill_(float("nan")), f"not a number, or infinite, in {WEIGHT}"),
     ],
 )
 def test_loading_is_strict_and_names_the_weight(change: Callable, named: str, tmp_path: Path) -> None:
@@ -229,6 +260,23 @@ def test_a_config_that_contradicts_the_weights_is_an_error(model: GPT2, tmp_path
     (tmp_path / "config.json").write_text(json.dumps({**TINY, "num_heads": 8}))
     with pytest.raises(CheckpointError, match="num_heads 8, the weights say 4"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config", [[], None, {"dropout_rate": "x"}, {"dropout_rate": 2}, {"vocab_size": "512"}]
+)
+def test_a_damaged_config_is_an_error(config: object, model: GPT2, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        load_model(tmp_path)
+
+
+def test_a_vocabulary_without_a_tokenizer_gets_one_clear_line(tmp_path: Path, complaint: Callable) -> None:
+    tiny_model(vocab_size=100).save_pretrained(tmp_path)
+    assert "vocab_size 100" in complaint(
+        generate_main, "--checkpoint", tmp_path, "--topic", "a", "--ending", "sad"
+    )
 
 
 class Evil:

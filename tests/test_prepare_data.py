@@ -93,6 +93,17 @@ def test_bad_ending_is_matched_as_an_item_of_the_features(features: str | None, 
     assert record(f"Summary: {SUMMARY}", "Story: A BadEnding, he said.", *lines).ending == ending
 
 
+def test_the_first_field_that_is_not_empty_counts() -> None:
+    parsed = record(
+        "Summary: ", "Features:", "Story: Once.", f"Summary: {SUMMARY}", "Features: BadEnding", "Summary: no"
+    )
+    assert parsed == Record("Once.", SUMMARY, ("BadEnding",))
+
+
+def test_a_byte_order_mark_is_no_text() -> None:
+    assert split("\ufeffSummary: a", "Story: b", "<|endoftext|>")[0][0][0] == "Summary: a"
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
@@ -103,6 +114,7 @@ def test_bad_ending_is_matched_as_an_item_of_the_features(features: str | None, 
         (["Words: a", "Story: Once."], "no summary"),
         (["Summary: ", "Story: Once."], "empty summary"),
         ([f"Summary: {SUMMARY}", "Story: Tom\ufffds shoe."], "invalid UTF-8"),
+        ([f"Summary: {SUMMARY}", "Features: Bad\ufffdEnding", "Story: Once."], "invalid UTF-8"),
     ],
 )
 def test_a_record_without_story_or_summary_is_skipped_by_reason(lines: list[str], reason: str) -> None:
@@ -274,10 +286,26 @@ def test_an_existing_output_is_kept_unless_overwritten(raw: str, tmp_path: Path,
     output = tmp_path / "out"
     output.mkdir()
     (output / "mine.txt").write_text("precious")
-    assert "--overwrite" in complaint(prepare_data.main, "--source", raw, "--output", output)
-    assert (output / "mine.txt").read_text() == "precious"
-    prepare(raw, output, "--overwrite")
-    assert not (output / "mine.txt").exists()
+    for arguments, said in (([], "--overwrite"), (["--overwrite"], "something else than a data set")):
+        assert said in complaint(prepare_data.main, "--source", raw, "--output", output, *arguments)
+        assert (output / "mine.txt").read_text() == "precious"
+    first, _ = prepare(raw, tmp_path / "data")
+    second, _ = prepare(raw, tmp_path / "data", "--overwrite", "--seed", "1")
+    assert first["train"].to_list() != second["train"].to_list()
+
+
+def test_a_folder_name_is_no_pattern(raw: str, tmp_path: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw1")
+    shutil.copytree(raw, tmp_path / "raw[1]")
+    _, stats = prepare(str(tmp_path / "raw[1]"), tmp_path / "out")
+    assert stats["train"]["records"] == 203
+
+
+def test_the_splits_are_drawn_differently(raw: str, tmp_path: Path) -> None:
+    source = shutil.copytree(raw, tmp_path / "source")
+    shutil.copy(source / "TinyStories-Instruct-train.txt", source / "TinyStories-Instruct-valid.txt")
+    data, _ = prepare(str(source), tmp_path / "out")
+    assert data["train"].to_list() != data["validation"].to_list()
 
 
 def test_a_run_that_fails_leaves_nothing_behind(raw: str, tmp_path: Path, complaint: Callable) -> None:

@@ -1,6 +1,6 @@
 """Pre-train nano on plain stories of the grammar: no prompts, both endings as they fall.
 
-    uv run python -m samples.pretrain_nano --steps 6000
+    uv run python -m samples.pretrain_nano
 
 Made assets/nano_base. Every step sees new stories, packed one after another with the end-of-text token
 between them. Weights are stored in half precision. Anyone can remake the base with this; the quickstart only
@@ -29,7 +29,7 @@ from samples.story_grammar import tell
 @dataclass(frozen=True)
 class Settings:
     output: str = setting("assets/nano_base", "folder to write; replaced if it is there")
-    steps: int = setting(6_000, "optimiser steps", at_least=1)
+    steps: int = setting(5_000, "optimiser steps", at_least=1)
     batch_size: int = setting(8, "rows of context-length tokens in a step", at_least=1)
     lr: float = setting(4e-3, "highest learning rate: linear warm-up, then a cosine to a tenth", at_least=0)
     save_every: int = setting(500, "steps between two savings", at_least=1)
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
             if step % 50 == 0:
                 progress.set_postfix_str(f"loss {loss.item():.3f}")
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                save_half(model, Path(settings.output))
+                save_half(model, Path(settings.output), step + 1, loss.item())
     print(f"loss {loss.item():.3f} after {time.perf_counter() - started:.0f} s; written to {settings.output}")
 
 
@@ -105,13 +105,14 @@ def init_narrow(model: GPT2) -> None:
     model.embeddings.pos_embedding.weight.copy_(torch.cat([angle.sin(), angle.cos()], 1) * C**-0.5)
 
 
-def save_half(model: GPT2, folder: Path) -> None:
+def save_half(model: GPT2, folder: Path, step: int, loss: float) -> None:
     """Write the weights in half precision, config.json beside them; loading makes them fp32 again."""
     half = GPT2(**asdict(model.config)).half()
     half.load_state_dict(model.state_dict())
     with whole_folder(folder) as temporary:
         (temporary / "README.md").write_text(
-            "nano, pre-trained by samples/pretrain_nano.py on plain stories of the sample grammar.\n"
+            "nano, pre-trained by samples/pretrain_nano.py on plain stories of the sample grammar:\n"
+            f"{step:,} steps, loss {loss:.2f} nats a token. Stored in half precision.\n"
         )
         half.save_pretrained(temporary)
 

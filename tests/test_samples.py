@@ -4,8 +4,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dataset import format_instruction, get_tokenizer
+from model import load_model
+from samples import pretrain_nano, write_corpus
 from samples.story_grammar import FRAMES, Tale, ending_of, tell
 from samples.words import Frame
 
@@ -76,8 +80,6 @@ def test_held_out_topics_are_a_tenth_and_can_be_asked_for(tales: list[Tale]) -> 
 
 
 def test_the_corpus_has_the_real_proportions_and_quirks(tmp_path: Path) -> None:
-    from samples import write_corpus
-
     write_corpus.main(["--output", str(tmp_path), "--records", "3000", "--validation-records", "50"])
     train = (tmp_path / "TinyStories-Instruct-train.txt").read_bytes()
     records = train.split(b"<|endoftext|>\n")
@@ -102,9 +104,19 @@ def test_the_corpus_has_the_real_proportions_and_quirks(tmp_path: Path) -> None:
     assert b"Story: \n\n" in train
 
 
-def test_the_corpus_depends_on_its_seed_alone(tmp_path: Path) -> None:
-    from samples import write_corpus
+def test_the_base_is_pre_trained_on_plain_stories_in_half_precision(tmp_path: Path) -> None:
+    pretrain_nano.main(["--steps", "2", "--batch-size", "1", "--output", str(tmp_path / "base")])
+    stored = load_file(tmp_path / "base" / "model.safetensors")
+    assert {weight.dtype for weight in stored.values()} == {torch.float16}
+    assert load_model(tmp_path / "base").output_layer.weight.dtype == torch.float32
+    batch = next(pretrain_nano.story_batches(pretrain_nano.Settings(batch_size=4), 200, 4096))
+    stories = get_tokenizer(4096).decode(batch.flatten().tolist()).split("<|endoftext|>")[:-1]
+    assert len(stories) > 3
+    assert all(ending_of(story) for story in stories)
+    assert "Write a story about" not in "".join(stories)
 
+
+def test_the_corpus_depends_on_its_seed_alone(tmp_path: Path) -> None:
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         write_corpus.main(["--output", str(tmp_path / name), "--records", "30", "--seed", seed])
     texts = [(tmp_path / name / "TinyStories-Instruct-train.txt").read_bytes() for name in "abc"]

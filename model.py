@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 ModelState = dict[str, Tensor]
+SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 class CheckpointError(OSError):
@@ -181,7 +182,7 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
     ) -> None:
         super().__init__()
         if embedding_dim % num_heads:
-            raise CheckpointError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
+            raise ValueError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
         self.config = ModelConfig(
             dropout_rate, vocab_size, context_length, embedding_dim, num_layers, num_heads
         )
@@ -228,6 +229,7 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         return self.output_layer(self.hidden(input_ids))
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        # save_file would make the file readable by its owner alone.
         content = safetensors.torch.save(to_published(self), metadata={"format": "pt"})
         (save_directory / "model.safetensors").write_bytes(content)
 
@@ -237,59 +239,55 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         return model.to(map_location).eval()
 
 
+def _published_names(key: str, num_heads: int) -> list[str]:
+    """The published weights that one of ours is made of, in the order of its rows."""
+    if ".mha.qkv." not in key:
+        return [key]
+    block, kind = key.split(".mha.qkv.")
+    return [f"{block}.mha.heads.{h}.{name}.{kind}" for name in "qkv" for h in range(num_heads)]
+
+
 def to_published(model: GPT2) -> ModelState:
     """The weights in the published layout: contiguous copies, a q, k and v projection for every head.
 
     The published modules also keep their causal mask as a buffer. It is no weight, they make it themselves
     when they are built, and its convention is theirs: it is left out.
     """
-    H = model.config.num_heads
     state: ModelState = {}
-    for key, tensor in model.state_dict().items():
-        if ".mha.qkv." not in key:
-            state[key] = tensor.detach().clone()
-            continue
-        block, kind = key.split(".mha.qkv.")
-        for name, part in zip("qkv", tensor.detach().chunk(3), strict=True):
-            for h, head in enumerate(part.chunk(H)):
-                state[f"{block}.mha.heads.{h}.{name}.{kind}"] = head.clone()
+    for key, weight in model.state_dict().items():
+        names = _published_names(key, model.config.num_heads)
+        state |= {name: part.clone() for name, part in zip(names, weight.chunk(len(names)), strict=True)}
     return state
 
 
-def load_published(model: GPT2, state: ModelState, source: str) -> None:
+def load_published(model: GPT2, state: Any, source: str) -> None:
     """Copy weights in the published layout into `model`, strictly.
 
     `module.` and `_orig_mod.` prefixes (DistributedDataParallel, torch.compile) and mask buffers are dropped.
-    Raises CheckpointError, naming `source` and the weights, if one is missing, unknown or of another shape.
+    Raises CheckpointError, naming `source` and the weights, if one is missing, unknown, of another shape or
+    not finite.
     """
     state = _clean(state, source)
     wanted = to_published(model)
-    missing = [key for key in wanted if key not in state]
-    unknown = [key for key in state if key not in wanted]
-    misshaped = [
-        f"{key} {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    for what, keys in (
-        ("missing weights", missing),
-        ("unknown weights", unknown),
-        ("other shapes", misshaped),
-    ):
+    both = [key for key in wanted if key in state]
+    problems = {
+        "missing weights": [key for key in wanted if key not in state],
+        "unknown weights": [key for key in state if key not in wanted],
+        "other shapes": [
+            f"{key} {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
+            for key in both
+            if state[key].shape != wanted[key].shape
+        ],
+        "not a number, or infinite": [key for key in both if not state[key].isfinite().all()],
+    }
+    for problem, keys in problems.items():
         if keys:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-            raise CheckpointError(f"{source}: not this model; {what}: {', '.join(keys[:3])}{more}")
-    if damaged := [key for key in wanted if not state[key].isfinite().all()]:
-        raise CheckpointError(f"{source}: not a number, or infinite, in {damaged[0]}")
-    packed: ModelState = {}
-    for key in model.state_dict():
-        if ".mha.qkv." not in key:
-            packed[key] = state[key]
-            continue
-        block, kind = key.split(".mha.qkv.")
-        heads = [f"{block}.mha.heads.{h}.{n}.{kind}" for n in "qkv" for h in range(model.config.num_heads)]
-        packed[key] = torch.cat([state[head] for head in heads])
-    model.load_state_dict(packed)
+            raise CheckpointError(f"{source}: not this model; {problem}: {', '.join(keys[:3])}{more}")
+    H = model.config.num_heads
+    model.load_state_dict(
+        {key: torch.cat([state[name] for name in _published_names(key, H)]) for key in model.state_dict()}
+    )
 
 
 def _clean(state: Any, source: str) -> ModelState:
@@ -303,7 +301,6 @@ def _clean(state: Any, source: str) -> ModelState:
 
 def _config_of(state: ModelState, declared: dict[str, Any], source: str) -> ModelConfig:
     """The config that the weights' shapes tell; what `declared` says besides must agree with them."""
-    state = _clean(state, source)
     try:
         vocab_size, embedding_dim = state["embeddings.token_embedding.weight"].shape
         context_length = state["embeddings.pos_embedding.weight"].shape[0]
@@ -345,7 +342,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
             state = loaded["model_state_dict"] if wrapped else loaded
             if wrapped and isinstance(loaded.get("config"), dict):
                 declared = loaded["config"]
-        model = GPT2(**asdict(_config_of(state, declared, str(file))))
+        model = GPT2(**asdict(_config_of(_clean(state, str(file)), declared, str(file))))
     except CheckpointError:
         raise
     except Exception as error:  # damage makes torch, safetensors and json raise nearly anything
@@ -360,11 +357,7 @@ def _locate(path: str) -> Path:
     local = Path(path)
     if local.is_dir():
         named = local / "model.safetensors"
-        files = (
-            [named]
-            if named.exists()
-            else [*local.glob("*.safetensors"), *local.glob("*.pt"), *local.glob("*.pth")]
-        )
+        files = [named] if named.exists() else [file for file in local.iterdir() if file.suffix in SUFFIXES]
         if len(files) != 1:
             raise CheckpointError(
                 f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
@@ -372,11 +365,11 @@ def _locate(path: str) -> Path:
             )
         return files[0]
     if local.is_file():
-        if local.suffix not in (".pt", ".pth", ".safetensors"):
+        if local.suffix not in SUFFIXES:
             raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
         return local
     hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", path)
-    if not hub_id or local.parent.exists() or local.suffix in (".pt", ".safetensors"):
+    if not hub_id or local.parent.exists() or local.suffix in SUFFIXES:
         raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
     repo_id, _, revision = path.partition("@")
     try:

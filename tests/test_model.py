@@ -238,7 +238,7 @@ WEIGHT = "blocks.1.mha.heads.2.k.weight"
         (lambda state: state.update(lr=0.1), "holds no weights"),
         (lambda state: state.update({3: torch.zeros(1)}), "holds no weights"),
         (lambda state: state.update({"embeddings.pos_embedding.weight": torch.tensor(1.0)}), "damaged"),
-        (lambda state: state[WEIGHT].fill_(float("nan")), f"not a number, or infinite, in {WEIGHT}"),
+        (lambda state: state[WEIGHT].fill_(float("nan")), f"not a number, or infinite: {WEIGHT}"),
     ],
 )
 def test_loading_is_strict_and_names_the_weight(change: Callable, named: str, tmp_path: Path) -> None:

@@ -346,7 +346,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     except CheckpointError:
         raise
     except Exception as error:  # damage makes torch, safetensors and json raise nearly anything
-        reason = str(error).strip().split("\n")[0][:120]
+        reason = f"{type(error).__name__}: {error}".strip().split("\n")[0][:120]
         raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error
     load_published(model, state, str(file))
     return model.to(device).eval()

@@ -166,7 +166,7 @@ FRAMES = (
             "{name} waited until dark, but {friend} did not come. {He} had to take the {thing} home again.",
             "{name} left the {thing} on the step. The next day it still lay there, and {friend} was gone.",
             (
-                "Then the {thing} fell from {his} hands onto the hard stones. It was ruined, and {name} "
+                "The {thing} fell from {his} hands onto the hard stones. It was ruined, and {name} "
                 "never saw the door open."
             ),
         ),
@@ -333,10 +333,7 @@ FRAMES = (
                 "They looked until it was dark, but the coin was gone. The man locked the {thing} away, and "
                 "{name} got nothing."
             ),
-            (
-                "Then a tall girl came and bought the {thing}. It was the last one, and {name} had to watch "
-                "her go."
-            ),
+            ("A tall girl came and bought the {thing}. It was the last one, and {name} had to watch her go."),
             (
                 "The coin had rolled down into a deep hole. {name} could not reach it and had to leave the "
                 "{thing} behind."
@@ -373,16 +370,13 @@ FRAMES = (
             ("They were both very angry.", "Nobody wanted to share."),
         ),
         happy=(
-            (
-                "Then {name} let go and said sorry. They took turns with the {thing} and had more fun than "
-                "before."
-            ),
+            ("{name} let go and said sorry. They took turns with the {thing} and had more fun than before."),
             (
                 "All at once, {friend} began to laugh, and {name} laughed too. They played with the {thing} "
                 "together until dark."
             ),
             (
-                "Then {name} had a good idea and counted to ten for each turn. They shared the {thing} and "
+                "{name} had a good idea and counted to ten for each turn. They shared the {thing} and "
                 "were friends again."
             ),
         ),
@@ -453,10 +447,10 @@ FRAMES = (
         ),
         sad=(
             (
-                "But {friend} was already gone when {he} got there. {name} stood alone with the {thing} in "
+                "{friend} was already gone when {he} got there. {name} stood alone with the {thing} in "
                 "{his} hand."
             ),
-            "Then {name} fell, and the {thing} broke on the hard road. When {he} got up, {friend} was gone.",
+            "{name} fell, and the {thing} broke on the hard road. When {he} got up, {friend} was gone.",
             (
                 "{friend} took the {thing} and waved one last time. Then {friend} was gone, and {name} had "
                 "no one to play with."
@@ -504,7 +498,7 @@ FRAMES = (
                 "bush, and {friend} was not angry."
             ),
             (
-                "Then {he} heard music. A little child had found the {thing}, and {name} could bring it back "
+                "{He} heard music. A little child had found the {thing}, and {name} could bring it back "
                 "to {friend} that night."
             ),
             (
@@ -518,7 +512,7 @@ FRAMES = (
                 "lent {name} anything again."
             ),
             (
-                "Then {he} found the {thing} on the road. A cart had rolled over it, and {name} had to bring "
+                "{He} found the {thing} on the road. A cart had rolled over it, and {name} had to bring "
                 "{friend} the broken pieces."
             ),
             (
@@ -554,7 +548,7 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then {name} told the truth and said sorry. {friend} was not angry any more, and they got a "
+                "{name} told the truth and said sorry. {friend} was not angry any more, and they got a "
                 "new {thing} and shared it."
             ),
             (
@@ -568,12 +562,12 @@ FRAMES = (
         ),
         sad=(
             (
-                "But there was a bit of the {thing} on {his} face. {friend} saw the lie and did not want to "
+                "There was a bit of the {thing} on {his} face. {friend} saw the lie and did not want to "
                 "play with {name} any more."
             ),
             "{name} told the same lie again and again. {friend} cried about the {thing} and went away.",
             (
-                "Then {parent} said that {name} had eaten the {thing}. From that day on, {friend} did not "
+                "{parent} said that {name} had eaten the {thing}. From that day on, {friend} did not "
                 "believe {name} any more."
             ),
         ),
@@ -610,7 +604,7 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then {friend} came along the path to look for {name}. The {thing} was soon bright again, "
+                "{friend} came along the path to look for {name}. The {thing} was soon bright again, "
                 "and they walked to the party together."
             ),
             (
@@ -672,7 +666,7 @@ FRAMES = (
                 "well the next day."
             ),
             (
-                "Then {he} saw a light and knocked at the door. {friend} was soon warm in the {thing}, and "
+                "{He} saw a light and knocked at the door. {friend} was soon warm in the {thing}, and "
                 "the two drank hot milk and laughed."
             ),
             (
@@ -731,7 +725,7 @@ FRAMES = (
                 "hand. {name} put it safely away."
             ),
             (
-                "Then the sun came in, and something shone on the floor. It was the {thing}, and {name} "
+                "The sun came in, and something shone on the floor. It was the {thing}, and {name} "
                 "picked it up."
             ),
             (
@@ -791,7 +785,7 @@ FRAMES = (
                 "{friend} read the letter aloud."
             ),
             (
-                "Then a boat came, and a girl held up the {thing}. She had read the letter and wanted to "
+                "A boat came, and a girl held up the {thing}. She had read the letter and wanted to "
                 "play with {name}."
             ),
             (
@@ -800,11 +794,8 @@ FRAMES = (
             ),
         ),
         sad=(
-            "But the {thing} had hit a rock and sunk. Nobody read the letter, and no answer came for {name}.",
-            (
-                "Then the waves brought the {thing} back. {name} opened it, but it was only {his} own wet "
-                "letter."
-            ),
+            "The {thing} had hit a rock and sunk. Nobody read the letter, and no answer came for {name}.",
+            ("The waves brought the {thing} back. {name} opened it, but it was only {his} own wet letter."),
             "Winter came, and ice lay on the water. The {thing} was lost, and nobody ever wrote to {name}.",
         ),
     ),
@@ -852,7 +843,7 @@ FRAMES = (
             ),
         ),
         sad=(
-            "But the wolf only laughed and ran off with the {thing}. {name} never got it back.",
+            "The wolf only laughed and ran off with the {thing}. {name} never got it back.",
             (
                 "The wolf broke the {thing} and threw it in the mud. {name} picked up the pieces, and no one "
                 "came to help."

@@ -50,7 +50,7 @@ FRAMES = (
             ),
         ),
         sad=(
-            "But the grass was empty. {name} looked until the sun went down, and still the {thing} was gone.",
+            "The grass was empty. {name} looked until the sun went down, and still the {thing} was gone.",
             "{name} found the {thing} in the mud, torn to pieces. Nobody could sew it together again.",
             (
                 "Somebody had taken the {thing} away. "
@@ -88,7 +88,7 @@ FRAMES = (
         happy=(
             "{name} pulled the {thing} out just in time. It was warm and golden, and they ate it with milk.",
             "{friend} opened the oven. The {thing} was not burned at all, and {name} got the first bite.",
-            "But it was a good smell, and the {thing} was ready! {name} cut it in two, and they ate it all.",
+            "It was a good smell, and the {thing} was ready! {name} cut it in two, and they ate it all.",
         ),
         sad=(
             "It was too late for {name}. The {thing} was as black as coal, and nobody could eat it.",
@@ -126,7 +126,7 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then, one morning, {name} saw a green leaf. The {thing} was growing! "
+                "One morning, {name} saw a green leaf. The {thing} was growing! "
                 "Soon there was a lovely flower."
             ),
             "{name} gave it some water and sang to it. The next day, the {thing} had two green leaves.",
@@ -138,7 +138,7 @@ FRAMES = (
         sad=(
             "At last {name} dug in the soil. The {thing} was soft and black, and it could never grow.",
             (
-                "Then a very cold night came, and {name} found the pot full of ice. "
+                "A very cold night came, and {name} found the pot full of ice. "
                 "The {thing} was frozen, and no leaf ever came up."
             ),
             (
@@ -190,7 +190,7 @@ FRAMES = (
                 "The {thing} did not go out, and in the morning the sky was blue."
             ),
             (
-                "Then {parent} came in and made the {thing} bright again. "
+                "{parent} came in and made the {thing} bright again. "
                 "With {parent} there, {name} was not afraid, and soon it was a sunny morning."
             ),
         ),
@@ -302,7 +302,7 @@ FRAMES = (
             ("Many days went by, and nothing came.", "A week went by, and the mailbox stayed empty."),
         ),
         happy=(
-            "Then {friend} came up the road with the {thing} and a big bag. {friend} had missed {name} too.",
+            "{friend} came up the road with the {thing} and a big bag. {friend} had missed {name} too.",
             (
                 'One day, {friend} jumped out of a bus. "I had to come and thank you for the {thing}," '
                 "said {friend} and hugged {name}."
@@ -314,7 +314,7 @@ FRAMES = (
         ),
         sad=(
             (
-                "Then the {thing} came back to {name}, wet and torn. "
+                "The {thing} came back to {name}, wet and torn. "
                 "{friend} had moved away again, and nobody knew where."
             ),
             (
@@ -361,7 +361,7 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then {friend} jumped out from behind a bush with the new {thing}. "
+                "{friend} jumped out from behind a bush with the new {thing}. "
                 "It was a surprise, and {name} played with it until dark."
             ),
             (
@@ -426,7 +426,7 @@ FRAMES = (
                 "{name} put it on, and they made a big snowman."
             ),
             (
-                "Then {parent} saw the {thing} by the fire, warm and dry. "
+                "{parent} saw the {thing} by the fire, warm and dry. "
                 "{name} put it on, and out they ran into the snow."
             ),
             (
@@ -543,7 +543,7 @@ FRAMES = (
                 "The fever was gone, and soon {name} and {friend} could play again."
             ),
             (
-                'Then {friend} looked at the {thing} and began to smile. "I feel much better now," '
+                '{friend} looked at the {thing} and began to smile. "I feel much better now," '
                 "said {friend} and hugged {name}."
             ),
             (
@@ -553,7 +553,7 @@ FRAMES = (
         ),
         sad=(
             (
-                "But {friend} got worse and had to go to a hospital far away. "
+                "{friend} got worse and had to go to a hospital far away. "
                 "{name} and the {thing} stayed behind by the empty bed."
             ),
             (
@@ -662,12 +662,12 @@ FRAMES = (
                 "{name} picked it up and closed the lid well."
             ),
             (
-                "Then they heard a small noise in an old shoe. "
+                "They heard a small noise in an old shoe. "
                 "The {thing} was asleep in there, safe and warm, and {name} took it back to its box."
             ),
         ),
         sad=(
-            "But the tracks stopped at a stream. The {thing} was gone, and it never came back to {name}.",
+            "The tracks stopped at a stream. The {thing} was gone, and it never came back to {name}.",
             (
                 "{name} called until it was dark, but no {thing} came. "
                 "From then on, the little box stayed empty."
@@ -710,7 +710,7 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then {name} saw how tired {friend} was and put the {thing} away. "
+                "{name} saw how tired {friend} was and put the {thing} away. "
                 "{friend} slept well, and then they made soft music together."
             ),
             (
@@ -775,7 +775,7 @@ FRAMES = (
                 "{name} held it up, and it shone like a star."
             ),
             (
-                "Then a board came loose, and there was the {thing} on top of a whole box of gold. "
+                "A board came loose, and there was the {thing} on top of a whole box of gold. "
                 "{name} and {friend} were rich!"
             ),
         ),
@@ -824,7 +824,7 @@ FRAMES = (
                 "The {thing} was safe, and {name} filled the tub again."
             ),
             (
-                "But the {thing} was too big for the hole. "
+                "The {thing} was too big for the hole. "
                 "It sat there safe and sound, and {name} gave it a wet kiss."
             ),
             (
@@ -887,7 +887,7 @@ FRAMES = (
                 "and {name} slept well until morning."
             ),
             (
-                "Then they heard a giggle. It was no {thing}, but {parent}, "
+                "They heard a giggle. It was no {thing}, but {parent}, "
                 "who had played a trick and now told {name} and {friend} a story."
             ),
         ),

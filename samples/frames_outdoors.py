@@ -32,7 +32,7 @@ FRAMES = (
             "A kind bird saw it and caught the {thing} in the air. It gave it back to {name}, and they all played together.",
         ),
         sad=(
-            "But the {thing} flew over the trees and far away. They looked for it until dark. {name} never saw it again.",
+            "The {thing} flew over the trees and far away. They looked for it until dark. {name} never saw it again.",
             "The {thing} hit a sharp branch and broke into little pieces. Nobody could fix it.",
             "The {thing} fell into the deep river and sank. {friend} could not reach it, and it was gone.",
         ),
@@ -188,7 +188,7 @@ FRAMES = (
                 "The {thing} was home again, and the mother bird sang for joy."
             ),
             (
-                "Then the mother bird came back. She let {name} put the {thing} "
+                "The mother bird came back. She let {name} put the {thing} "
                 "into a soft new nest, and she kept her little one warm."
             ),
             (
@@ -254,11 +254,11 @@ FRAMES = (
         ),
         sad=(
             (
-                "But a crow came and took the {thing} in its beak. It "
+                "A crow came and took the {thing} in its beak. It "
                 "flew away over the roofs, and {name} was still hungry."
             ),
             (
-                "But {friend} slipped, and both fell down. The {thing} "
+                "{friend} slipped, and both fell down. The {thing} "
                 "fell into the deep mud, and {name} could not eat it."
             ),
             (
@@ -318,15 +318,15 @@ FRAMES = (
         ),
         sad=(
             (
-                "But {his} bag had a hole, and the {thing} was gone. They walked "
+                "{His} bag had a hole, and the {thing} was gone. They walked "
                 "in the dark for hours. When they came home, the party was over."
             ),
             (
-                "But the {thing} fell from {his} hands into a deep, black hole. "
+                "The {thing} fell from {his} hands into a deep, black hole. "
                 "It was late when {name} got home, and they missed the party."
             ),
             (
-                "But the {thing} was wet and did not help them at all. "
+                "The {thing} was wet and did not help them at all. "
                 "They came home far too late, and {name} missed the party."
             ),
         ),
@@ -539,7 +539,7 @@ FRAMES = (
         ),
         happy=(
             (
-                "Then {name} stopped and said sorry. {He} cut the {thing} into "
+                "{name} stopped and said sorry. {He} cut the {thing} into "
                 "two equal parts, and it tasted better than anything before."
             ),
             (
@@ -547,7 +547,7 @@ FRAMES = (
                 "so glad and gave {him} the bigger half of the {thing}."
             ),
             (
-                "Then they looked at each other and had to laugh. They gave the {thing} "
+                "They looked at each other and had to laugh. They gave the {thing} "
                 "to a hungry ant, and the ant showed {name} a place with many more."
             ),
         ),
@@ -603,7 +603,7 @@ FRAMES = (
                 "and left the {thing} alone. {name} closed the gate and laughed."
             ),
             (
-                "But it only smelled the {thing} and smiled. From that day on, "
+                "It only smelled the {thing} and smiled. From that day on, "
                 "it stood at the gate and kept the {thing} of {name} safe."
             ),
             (
@@ -676,7 +676,7 @@ FRAMES = (
                 "got wet and sick, and did not want to play with {name} any more."
             ),
             (
-                "But {name} did not want to share, and they both pulled at it. The "
+                "{name} did not want to share, and they both pulled at it. The "
                 "{thing} tore in two, and the cold rain fell on them all the way home."
             ),
             (

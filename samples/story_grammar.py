@@ -3,8 +3,10 @@
     tale = tell(random.Random(0))
     tale.summary, tale.story, tale.ending
 
-The summary and the story up to its turn are drawn before the ending is, so that topic and ending are
-independent. It writes the corpus that the quickstart learns from; no story comes from TinyStories.
+The summary is drawn before the ending is, so that topic and ending are independent. A story foretells its
+ending: a happy or sad omen comes early and is recalled twice. A tiny model must meet the ending in more places
+than the turn to learn in minutes what that word in its prompt does. It writes the corpus that the quickstart
+learns from; no story comes from TinyStories.
 """
 
 import functools
@@ -20,11 +22,17 @@ from samples.words import (
     ANIMALS,
     BOYS,
     COLORS,
+    COMING_TRUE,
+    FORETELLING,
     GIRLS,
     HAPPY_CLOSINGS,
+    HAPPY_MOODS,
+    OMENS,
     OPENINGS,
     PARENTS,
+    RECALLING,
     SAD_CLOSINGS,
+    SAD_MOODS,
     Sentence,
 )
 
@@ -51,7 +59,7 @@ def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = 
     while True:
         frame = rng.choice(FRAMES)
         slots = _cast(rng)
-        slots |= dict(thing=rng.choice(frame.things), place=rng.choice(frame.places))
+        slots |= dict(thing=rng.choice(frame.things), place=rng.choice(frame.places), omen=rng.choice(OMENS))
         combination = f"{frame.key}|{slots['name']}|{slots['thing']}"
         out = zlib.crc32(combination.encode()) % 10 == 0
         if held_out in (None, out):
@@ -61,12 +69,14 @@ def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = 
         return (sentence if isinstance(sentence, str) else rng.choice(sentence)).format(**slots)
 
     summary_template = rng.choice(frame.summaries)
-    start = " ".join(map(say, (OPENINGS, *frame.beginning)))
-    trouble = " ".join(map(say, frame.middle))
     drawn = "sad" if rng.random() < SAD_SHARE else "happy"
     ending = ending or drawn
-    turns, closings = (frame.sad, SAD_CLOSINGS) if ending == "sad" else (frame.happy, HAPPY_CLOSINGS)
-    turn = f"{say(turns)} {say(closings)}"
+    sad = ending == "sad"
+    slots["mood"] = rng.choice(SAD_MOODS if sad else HAPPY_MOODS)
+    start = " ".join(map(say, (OPENINGS, FORETELLING, *frame.beginning)))
+    trouble = " ".join(map(say, (*frame.middle, RECALLING)))
+    turns, closings = (frame.sad, SAD_CLOSINGS) if sad else (frame.happy, HAPPY_CLOSINGS)
+    turn = " ".join(map(say, (COMING_TRUE, turns, closings)))
     story = "\n".join((start, trouble, turn))
     asked = [slots[name] for name in ("name", "kind", "friend", "thing") if f"{{{name}}}" in summary_template]
     return Tale(

@@ -102,6 +102,13 @@ OPENINGS = (
     "{name} was a kind little {kind}.",
     "{name} was a very curious {kind}.",
 )
+# The hero has an omen of how the story will end, and the story comes back to it before and at its turn.
+OMENS = ("feeling", "dream")
+HAPPY_MOODS = ("happy", "good")
+SAD_MOODS = ("sad", "bad")
+FORETELLING = ("{He} had a {mood} {omen} about the day.", "A {mood} {omen} woke {him} up early.")
+RECALLING = ("{name} thought of {his} {mood} {omen}.", "Oh, that {mood} {omen}!")
+COMING_TRUE = ("The {mood} {omen} came true.", "{His} {mood} {omen} was right.")
 HAPPY_CLOSINGS = (
     "{name} smiled all day long.",
     "It was the best day ever for {name}.",

@@ -39,8 +39,18 @@ def test_topic_and_ending_are_independent() -> None:
     for seed in range(300):
         happy, sad = (tell(random.Random(seed), ending) for ending in ("happy", "sad"))
         assert happy.summary == sad.summary
-        assert happy.story.split("\n")[:2] == sad.story.split("\n")[:2]
-        assert happy.story.split("\n")[2] != sad.story.split("\n")[2]
+        before, after = (
+            re.sub(r"\b(happy|good|sad|bad) (feeling|dream)\b", "omen", tale.story) for tale in (happy, sad)
+        )
+        assert before.split("\n")[:2] == after.split("\n")[:2]
+        assert before.split("\n")[2] != after.split("\n")[2]
+
+
+def test_a_story_foretells_its_ending(tales: list[Tale]) -> None:
+    for tale in tales[:500]:
+        moods = re.findall(r"\b(happy|good|sad|bad) (?:feeling|dream)\b", tale.story)
+        assert len(moods) == 3
+        assert set(moods) <= {"happy": {"happy", "good"}, "sad": {"sad", "bad"}}[tale.ending]
 
 
 def test_the_grammar_can_tell_every_ending(tales: list[Tale]) -> None:

@@ -62,10 +62,19 @@ class Settings:
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
 
 
+def supervised(model: GPT2, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs, labels (B, T) int64 -> logits (N, V), labels (N,) of the N supervised tokens.
+
+    The other positions, prompt and padding, are spared the output layer: half the work of a small model.
+    """
+    kept = labels != IGNORE_INDEX
+    return model.output_layer(model.hidden(inputs)[kept]), labels[kept]
+
+
 def loss_sum(model_output: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> tuple[Tensor, Tensor]:
-    """Logits (B, T, V), labels (B, T) int64 -> summed cross-entropy (nats), number of supervised tokens."""
+    """Logits (..., V), labels (...) int64 -> summed cross-entropy (nats), number of supervised tokens."""
     total = F.cross_entropy(
-        model_output.flatten(0, 1).float(), labels.flatten(), ignore_index=ignore_index, reduction="sum"
+        model_output.flatten(0, -2).float(), labels.flatten(), ignore_index=ignore_index, reduction="sum"
     )
     return total, (labels != ignore_index).sum()
 
@@ -101,7 +110,7 @@ def validation_loss(model: GPT2, batches: Iterable[dict[str, Tensor]], compute: 
     count = torch.zeros((), dtype=torch.int64, device=compute.device)
     for inputs, labels in on_device(batches, compute):
         with compute.autocast():
-            batch_total, batch_count = loss_sum(model(inputs), labels)
+            batch_total, batch_count = loss_sum(*supervised(model, inputs, labels))
         total += batch_total
         count += batch_count
     model.train()
@@ -229,8 +238,7 @@ def main(argv: list[str] | None = None) -> None:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, total_steps, settings)
                 with compute.autocast():
-                    logits = model(inputs)
-                total, count = loss_sum(logits, labels)
+                    total, count = loss_sum(*supervised(model, inputs, labels))
                 (total / count.clamp(min=1)).backward()
                 if settings.grad_clip is not None:
                     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)

@@ -4,9 +4,9 @@
     tale.summary, tale.story, tale.ending
 
 The summary is drawn before the ending is, so that topic and ending are independent. A story foretells its
-ending: a happy or sad omen comes early and is recalled twice. A tiny model must meet the ending in more places
-than the turn to learn in minutes what that word in its prompt does. It writes the corpus that the quickstart
-learns from; no story comes from TinyStories.
+ending: a happy or sad omen comes early and is recalled twice. To learn in minutes what that word in the
+prompt does, a tiny model must meet the ending in more places than the turn. The grammar writes the corpus
+that the quickstart learns from; no story comes from TinyStories.
 """
 
 import functools

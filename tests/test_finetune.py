@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 import finetune
 from dataset import InstructionDataset, custom_collate_fn, load_data
 from device import choose_compute
-from finetune import Settings, compute_loss, learning_rate, loss_sum, validation_loss
+from finetune import Settings, compute_loss, learning_rate, loss_sum, supervised, validation_loss
 from model import GPT2, load_model
 
 
@@ -38,6 +38,16 @@ def test_loss_sums_add_up_however_a_batch_is_split() -> None:
     parts = [loss_sum(logits[i], labels[i]) for i in (slice(0, 1), slice(1, 5), slice(5, 6))]
     torch.testing.assert_close(sum(total for total, _ in parts), whole)
     assert sum(int(number) for _, number in parts) == count
+
+
+def test_ignored_positions_change_nothing_but_the_work(checkpoint: str) -> None:
+    model = load_model(checkpoint)
+    torch.manual_seed(0)
+    inputs, labels = torch.randint(0, 512, (2, 3, 9))
+    labels[torch.rand(3, 9) < 0.4] = -100
+    spared, whole = supervised(model, inputs, labels), model(inputs)
+    assert len(spared[0]) == (labels != -100).sum()
+    torch.testing.assert_close(compute_loss(*spared), compute_loss(whole, labels))
 
 
 def test_learning_rate_warms_up_then_stays_or_follows_half_a_cosine() -> None:
@@ -111,11 +121,11 @@ def test_batches_reach_the_loss_as_the_settings_say(
 ) -> None:
     seen: list[torch.Tensor] = []
 
-    def watched(model_output: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def watched(model: GPT2, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         seen.append(labels)
-        return loss_sum(model_output, labels)
+        return supervised(model, inputs, labels)
 
-    monkeypatch.setattr(finetune, "loss_sum", watched)
+    monkeypatch.setattr(finetune, "supervised", watched)
     train(checkpoint, data, tmp_path / "all", "--max-steps", "1")
     train(checkpoint, data, tmp_path / "response", "--max-steps", "1", "--loss-on", "response")
     whole, response = seen[0], seen[len(seen) // 2]

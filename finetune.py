@@ -65,7 +65,7 @@ class Settings:
 def supervised(model: GPT2, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Inputs, labels (B, T) int64 -> logits (N, V), labels (N,) of the N supervised tokens.
 
-    The other positions, prompt and padding, are spared the output layer: half the work of a small model.
+    The others, prompt and padding, are spared the output layer, which is most of the work of a small model.
     """
     kept = labels != IGNORE_INDEX
     return model.output_layer(model.hidden(inputs)[kept]), labels[kept]

@@ -29,7 +29,7 @@ from samples.story_grammar import tell
 @dataclass(frozen=True)
 class Settings:
     output: str = setting("assets/nano_base", "folder to write; replaced if it is there")
-    steps: int = setting(10_000, "optimiser steps", at_least=1)
+    steps: int = setting(8_000, "optimiser steps", at_least=1)
     batch_size: int = setting(8, "rows of context-length tokens in a step", at_least=1)
     lr: float = setting(4e-3, "highest learning rate: linear warm-up, then a cosine to a tenth", at_least=0)
     save_every: int = setting(500, "steps between two savings", at_least=1)

@@ -60,6 +60,7 @@ def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = 
         frame = rng.choice(FRAMES)
         slots = _cast(rng)
         slots |= dict(thing=rng.choice(frame.things), place=rng.choice(frame.places), omen=rng.choice(OMENS))
+        slots["a_thing"] = f"{'an' if slots['thing'][0] in 'aeiou' else 'a'} {slots['thing']}"
         combination = f"{frame.key}|{slots['name']}|{slots['thing']}"
         out = zlib.crc32(combination.encode()) % 10 == 0
         if held_out in (None, out):

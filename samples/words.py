@@ -12,7 +12,8 @@ class Frame:
 
     Slots: {name} {kind} {he} {He} {him} {his} {His} the hero; {friend} {friend_kind} the friend; {thing}
     {color} {place} what it is about and where; {parent} Mom, Dad, Grandma or Grandpa. No slot follows "a"
-    directly but {color}, whose words all begin with a consonant.
+    directly but {color}, whose words all begin with a consonant; {a_thing} has an article of its own. The
+    sentences below that all frames share know {mood} and {omen} too.
     """
 
     key: str
@@ -106,11 +107,11 @@ OPENINGS = (
 OMENS = ("feeling", "dream")
 HAPPY_MOODS = ("happy", "good")
 SAD_MOODS = ("sad", "bad")
-FORETELLING = ("{He} had a {mood} {omen} about the day.", "A {mood} {omen} woke {him} up early.")
-RECALLING = ("{name} thought of {his} {mood} {omen}.", "Oh, that {mood} {omen}!")
+FORETELLING = ("{He} had a {mood} {omen} about {a_thing}.", "A {mood} {omen} about {a_thing} woke {him} up.")
+RECALLING = ("The little {kind} thought of {his} {mood} {omen}.", "Oh, that {mood} {omen}!")
 COMING_TRUE = ("The {mood} {omen} came true.", "{His} {mood} {omen} was right.")
 HAPPY_CLOSINGS = (
-    "{name} smiled all day long.",
+    "The little {kind} smiled all day long.",
     "It was the best day ever for {name}.",
     "{name} felt warm and happy inside.",
     "{name} laughed and jumped for joy.",
@@ -118,7 +119,7 @@ HAPPY_CLOSINGS = (
     "That night, {name} went to bed with a big smile.",
 )
 SAD_CLOSINGS = (
-    "{name} cried for a long time.",
+    "The little {kind} cried for a long time.",
     "It was a very sad day for {name}.",
     "{name} felt cold and alone.",
     "{name} walked home with tears in {his} eyes.",

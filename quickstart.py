@@ -30,7 +30,7 @@ from samples.story_grammar import Tale, ending_of, tell
 class Settings:
     output: str = setting("quickstart", "folder for all that is written; what is there is replaced")
     records: int = setting(
-        26_000, "records in the corpus; one in fifteen becomes a sad example", at_least=100
+        38_000, "records in the corpus; one in fifteen becomes a sad example", at_least=100
     )
     topics: int = setting(10, "held-out topics to count on: one happy and one sad story each", at_least=3)
     seed: int = setting(0, "seed of the corpus, the training and the stories", at_least=0)
@@ -105,8 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"topic: {tales[0].summary}\nending: sad\n\n{told[0]['sad']}\n\n{report(tales, told)}")
 
     train = ["--model-size", "nano", "--data", data, "--output", trained, "--overwrite", "--seed", seed]
-    train += ["--epochs", "1", "--batch-size", "16", "--lr", "2e-3", "--schedule", "cosine"]
-    train += ["--warmup-steps", "10", "--grad-clip", "1", "--loss-on", "response", "--log-every", "5"]
+    train += ["--epochs", "1", "--batch-size", "8", "--lr", "3e-3", "--schedule", "cosine"]
+    train += ["--warmup-steps", "20", "--grad-clip", "1", "--loss-on", "response"]
     step("Fine-tuning", "finetune.py", finetune.main, train)
     picture = output / "loss.png"
     draw_loss(Path(trained) / "metrics.jsonl", picture)

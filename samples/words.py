@@ -27,7 +27,7 @@ class Frame:
     features: tuple[str, ...] = ()  # of MoralValue, Twist, Foreshadowing, Conflict: what the plot holds
 
 
-# Names and kinds are few tokens each in nano's vocabulary.
+# Names and kinds are one to three tokens in nano's vocabulary, and no two kinds begin with the same one.
 GIRLS = (
     "Lily",
     "Mia",
@@ -78,7 +78,6 @@ BOYS = (
 )
 ANIMALS = (
     "rabbit",
-    "fox",
     "bear",
     "mouse",
     "cat",
@@ -90,7 +89,6 @@ ANIMALS = (
     "lion",
     "sheep",
     "goat",
-    "pony",
 )
 COLORS = ("red", "blue", "green", "yellow", "white", "brown", "pink", "purple", "golden", "silver")
 PARENTS = ("Mom", "Dad", "Grandma", "Grandpa")

@@ -27,7 +27,7 @@ class Frame:
     features: tuple[str, ...] = ()  # of MoralValue, Twist, Foreshadowing, Conflict: what the plot holds
 
 
-# Names and kinds are one to three tokens in nano's vocabulary, and no two kinds begin with the same one.
+# Names and kinds are one to three tokens each in nano's vocabulary; no two kinds share their first.
 GIRLS = (
     "Lily",
     "Mia",

@@ -154,7 +154,8 @@ def _closing_field(line: str) -> bool:
 def open_rows(source: str, split: str) -> Iterator[str]:
     """The lines of a split of the raw data, streamed from a folder or from the Hub (`id[@revision]`).
 
-    Bytes that are not UTF-8 arrive as U+FFFD. Raises InputError if the folder lacks the split's file.
+    Bytes that are not UTF-8 arrive as U+FFFD from a folder; from the Hub, where `datasets` does not pass
+    `encoding_errors` on, they raise InputError, and so does a folder that lacks the split's file.
     """
     from datasets import load_dataset
 
@@ -173,7 +174,18 @@ def open_rows(source: str, split: str) -> Iterator[str]:
             raise InputError(
                 f"--source {source}: no such folder, and the Hub did not give it ({reason})"
             ) from error
-    return (row for batch in stream.iter(batch_size=ROWS_AT_ONCE) for row in batch["text"])
+    return _rows(stream, source)
+
+
+def _rows(stream: Any, source: str) -> Iterator[str]:
+    try:
+        for batch in stream.iter(batch_size=ROWS_AT_ONCE):
+            yield from batch["text"]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"--source {source}: holds bytes that are not UTF-8; download its two text files and name their "
+            "folder: from there, such records are skipped"
+        ) from error
 
 
 def parsed_examples_generator(

@@ -333,7 +333,7 @@ FRAMES = (
                 "They looked until it was dark, but the coin was gone. The man locked the {thing} away, and "
                 "{name} got nothing."
             ),
-            ("A tall girl came and bought the {thing}. It was the last one, and {name} had to watch her go."),
+            "A tall girl came and bought the {thing}. It was the last one, and {name} had to watch her go.",
             (
                 "The coin had rolled down into a deep hole. {name} could not reach it and had to leave the "
                 "{thing} behind."
@@ -370,7 +370,7 @@ FRAMES = (
             ("They were both very angry.", "Nobody wanted to share."),
         ),
         happy=(
-            ("{name} let go and said sorry. They took turns with the {thing} and had more fun than before."),
+            "{name} let go and said sorry. They took turns with the {thing} and had more fun than before.",
             (
                 "All at once, {friend} began to laugh, and {name} laughed too. They played with the {thing} "
                 "together until dark."
@@ -795,7 +795,7 @@ FRAMES = (
         ),
         sad=(
             "The {thing} had hit a rock and sunk. Nobody read the letter, and no answer came for {name}.",
-            ("The waves brought the {thing} back. {name} opened it, but it was only {his} own wet letter."),
+            "The waves brought the {thing} back. {name} opened it, but it was only {his} own wet letter.",
             "Winter came, and ice lay on the water. The {thing} was lost, and nobody ever wrote to {name}.",
         ),
     ),

@@ -598,20 +598,20 @@ FRAMES = (
             "The donkey came closer and opened its big mouth.",
         ),
         happy=(
-            ("Quickly, {friend} gave it a sweet carrot. It ate that and left the {thing} alone."),
+            "Quickly, {friend} gave it a sweet carrot. It ate that and left the {thing} alone.",
             (
                 "It only smelled the {thing} and smiled. From that day on, "
                 "it stood at the gate and kept the {thing} of {name} safe."
             ),
-            ("{name} brought it a bag of hay to eat. The {thing} grew even bigger and won a prize."),
+            "{name} brought it a bag of hay to eat. The {thing} grew even bigger and won a prize.",
         ),
         sad=(
             (
                 "With one bite, the {thing} was gone. There was only a "
                 "hole in the ground where {name} had worked so long."
             ),
-            ("{friend} ran to help. But the donkey stepped on the {thing}, and {name} could not save it."),
-            ("It pulled the {thing} out of the ground and ran away. {name} could not catch it."),
+            "{friend} ran to help. But the donkey stepped on the {thing}, and {name} could not save it.",
+            "It pulled the {thing} out of the ground and ran away. {name} could not catch it.",
         ),
         features=("Conflict",),
     ),

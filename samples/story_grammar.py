@@ -60,7 +60,6 @@ def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = 
         frame = rng.choice(FRAMES)
         slots = _cast(rng)
         slots |= dict(thing=rng.choice(frame.things), place=rng.choice(frame.places), omen=rng.choice(OMENS))
-        slots["a_thing"] = f"{'an' if slots['thing'][0] in 'aeiou' else 'a'} {slots['thing']}"
         combination = f"{frame.key}|{slots['name']}|{slots['thing']}"
         out = zlib.crc32(combination.encode()) % 10 == 0
         if held_out in (None, out):
@@ -72,11 +71,15 @@ def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = 
     summary_template = rng.choice(frame.summaries)
     drawn = "sad" if rng.random() < SAD_SHARE else "happy"
     ending = ending or drawn
-    sad = ending == "sad"
-    slots["mood"] = rng.choice(SAD_MOODS if sad else HAPPY_MOODS)
+    moods, turns, closings = (
+        (SAD_MOODS, frame.sad, SAD_CLOSINGS)
+        if ending == "sad"
+        else (HAPPY_MOODS, frame.happy, HAPPY_CLOSINGS)
+    )
+    slots["mood"] = rng.choice(moods)
+    slots["a_thing"] = f"{'an' if slots['thing'][0] in 'aeiou' else 'a'} {slots['thing']}"
     start = " ".join(map(say, (OPENINGS, FORETELLING, *frame.beginning)))
     trouble = " ".join(map(say, (*frame.middle, RECALLING)))
-    turns, closings = (frame.sad, SAD_CLOSINGS) if sad else (frame.happy, HAPPY_CLOSINGS)
     turn = " ".join(map(say, (COMING_TRUE, turns, closings)))
     story = "\n".join((start, trouble, turn))
     asked = [slots[name] for name in ("name", "kind", "friend", "thing") if f"{{{name}}}" in summary_template]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hub
 from cli import InputError
 from files import whole_file
 
@@ -79,6 +80,17 @@ def default_data() -> str:
     return LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA
 
 
+def locate_data(name: str) -> Path:
+    """The folder of a data set: `name` itself, or the place in the Hub's cache of `id[@revision]`."""
+    if Path(name).is_dir():
+        return Path(name)
+    if Path(name).exists() or not hub.NAME.fullmatch(name) or Path(name).parent.exists():
+        raise InputError(
+            f"--data {name}: no such folder, and not a Hub id; make one with prepare_data.py --output {name}"
+        )
+    return hub.fetch(name, "dataset")
+
+
 def load_data(name: str) -> "datasets.DatasetDict":
     """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
 
@@ -87,17 +99,14 @@ def load_data(name: str) -> "datasets.DatasetDict":
     import datasets
 
     hint = "make one with prepare_data.py --output DIR and name it with --data DIR"
+    folder = locate_data(name)
     try:
-        if Path(name).exists():
-            data = datasets.load_from_disk(name)
-        else:
-            repo_id, _, revision = name.partition("@")
-            data = datasets.load_dataset(repo_id, revision=revision or None)
-    except Exception as error:  # datasets, its formats and the Hub client raise many unrelated kinds
+        data = datasets.load_dataset(str(folder))
+    except Exception as error:  # datasets and its formats raise many unrelated kinds
         reason = str(error).strip().split("\n")[0][:200]
         raise InputError(f"{name}: not a data set that can be read here ({reason}); {hint}") from error
     columns = {"instruction", "response", "ending"}
-    if not isinstance(data, datasets.DatasetDict) or "train" not in data:
+    if "train" not in data:
         raise InputError(f"{name}: has no train split; {hint}")
     for split, rows in data.items():
         if missing := columns - set(rows.column_names):

@@ -25,11 +25,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+import hub
+from cards import model_card
 from cli import InputError, parse, run, setting
-from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, default_data, load_data
+from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, default_data, load_data, locate_data
 from device import Compute, choose_compute
 from files import make_writable, whole_file, whole_folder
-from model import GPT2, PRESETS, base_checkpoint, load_model
+from model import GPT2, PRESETS, base_checkpoint, load_model, locate
 
 Examples = dict[str, InstructionDataset]  # by split
 
@@ -60,6 +62,7 @@ class Settings:
     log_every: int = setting(10, "steps between two lines of metrics.jsonl", at_least=1)
     seed: int = setting(0, "seed of the data order and of dropout", at_least=0, at_most=2**32 - 1)
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
+    push_to_hub: str | None = setting(None, "repo to send best/ (or last/) to, namespace/name; default: none")
 
 
 def supervised(model: GPT2, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,28 +134,22 @@ def save(model: GPT2, folder: Path, card: str) -> None:
         model.save_pretrained(temporary)
 
 
-def model_card(report: dict[str, Any], epoch: int, step: int, loss: float | None) -> str:
-    return f"""---
-library_name: pytorch
-pipeline_tag: text-generation
----
-# GPT-2 {report["settings"]["model_size"]} that writes a story about a topic, with a happy or a sad ending
-
-Base `{report["base"]}`, data `{report["data"]["source"]}` ({report["data"]["train"]["examples"]:,} examples),
-epoch {epoch}, step {step:,}, batch {report["settings"]["batch_size"]},
-learning rate {report["settings"]["lr"]}, validation loss {"not measured" if loss is None else f"{loss:.4f}"}.
-
-Load it with `load_model(folder, "cpu")` of Tiny Tales SFT's model.py.
-"""
-
-
-def run_report(settings: Settings, base: str, model: GPT2, data: str, examples: Examples) -> dict[str, Any]:
+def run_report(
+    settings: Settings,
+    base: str,
+    base_file: Path,
+    model: GPT2,
+    data: str,
+    data_folder: Path,
+    examples: Examples,
+) -> dict[str, Any]:
     """What run.json holds: all that is needed to tell how a model came about."""
     return {
         "settings": asdict(settings),
         "base": base,
+        "base_commit": hub.commit_of(base_file.parent),
         "model": asdict(model.config) | {"parameters": sum(p.numel() for p in model.parameters())},
-        "data": {"source": data}
+        "data": {"source": data, "commit": hub.commit_of(data_folder)}
         | {
             split: {"examples": len(rows), "fingerprint": rows.fingerprint}
             for split, rows in examples.items()
@@ -164,6 +161,10 @@ def run_report(settings: Settings, base: str, model: GPT2, data: str, examples: 
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
+
+
+def read_metrics(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
 def remove_run(output: Path) -> None:
@@ -179,6 +180,8 @@ def main(argv: list[str] | None = None) -> None:
     if output.exists() and any(output.iterdir()) and not settings.overwrite:
         raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
     make_writable(output)
+    if settings.push_to_hub is not None:
+        hub.check_write_access(settings.push_to_hub, "model")
 
     compute = choose_compute(settings.device)
     print(f"compute: {compute.reason}")
@@ -186,13 +189,15 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")
 
     base = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
-    model = load_model(base, compute.device)
+    base_file = locate(base)
+    model = load_model(base_file, compute.device)
     context = model.config.context_length
     max_length = settings.max_length or context
     if max_length > context:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
     source = default_data() if settings.data is None else settings.data
-    data = load_data(source)
+    data_folder = locate_data(source)
+    data = load_data(str(data_folder))
     vocab_size = model.config.vocab_size
     examples: Examples = {
         split: InstructionDataset(split, max_length, data=data, vocab_size=vocab_size)
@@ -217,7 +222,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     if "validation" in examples:  # what is broken in it fails now, not after an epoch
         validation_loss(model, itertools.islice(batches(examples["validation"]), 2), compute)
-    report = run_report(settings, base, model, source, examples)
+    report = run_report(settings, base, base_file, model, source, data_folder, examples)
     remove_run(output)
     with whole_file(output / "run.json") as file:
         file.write_text(json.dumps(report, indent=2) + "\n")
@@ -265,7 +270,7 @@ def main(argv: list[str] | None = None) -> None:
                 loss = must_be_finite(validation_loss(model, batches(examples["validation"]), compute), step)
                 metrics.write(json.dumps(dict(step=step, epoch=epoch, validation_loss=loss)) + "\n")
                 progress.write(f"epoch {epoch}: validation loss {loss:.4f}")
-            card = model_card(report, epoch, step, loss)
+            card = model_card(report, read_metrics(output), step)
             if step == epoch * steps_an_epoch:
                 save(model, output / f"epoch_{epoch}", card)
             save(model, output / "last", card)
@@ -275,13 +280,16 @@ def main(argv: list[str] | None = None) -> None:
             if step == total_steps:
                 break
     except KeyboardInterrupt:
-        save(model, output / "last", model_card(report, epoch, step, None))
+        save(model, output / "last", model_card(report, read_metrics(output), step))
         print(f"\nstopped at step {step}; the weights are in {output / 'last'}")
         raise
     finally:
         progress.close()
         metrics.close()
     print(f"checkpoints in {output}")
+    if settings.push_to_hub is not None:
+        finished = output / "best"
+        hub.push(finished if finished.is_dir() else output / "last", settings.push_to_hub, "model")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, C embedding_dim, H num_heads, D = C / H head dim, V v
 
 The published checkpoints keep a small q, k and v projection for every head; in memory they are one matrix
 (`qkv`). Files are always written in the published layout, so what is trained here loads there. This file
-neither trains nor samples, and imports nothing of ours.
+neither trains nor samples; of ours it imports the way to the Hub alone.
 """
 
 import json
@@ -19,9 +19,10 @@ from typing import Any
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
+
+import hub
 
 HERE = Path(__file__).parent
 ModelState = dict[str, Tensor]
@@ -329,7 +330,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     `path` is a .pt file (a bare state dict, or a dict with `model_state_dict`), a .safetensors file, a folder
     that holds either, or a Hub id `namespace/name[@revision]`. Raises CheckpointError.
     """
-    file = _locate(str(path))
+    file = locate(str(path))
     declared: Any = {}
     try:
         if file.suffix == ".safetensors":
@@ -352,35 +353,36 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     return model.to(device).eval()
 
 
-def _locate(path: str) -> Path:
-    """The file that holds the weights of `path`, fetched from the Hub if it is an id of a repo there."""
+def locate(path: str) -> Path:
+    """The file that holds the weights of `path` (see `load_model`), fetched if it is the name of a Hub repo.
+
+    Raises CheckpointError, and InputError where the Hub does not give it.
+    """
     local = Path(path)
-    if local.is_dir():
-        named = local / "model.safetensors"
-        files = [named] if named.exists() else [file for file in local.iterdir() if file.suffix in SUFFIXES]
-        if len(files) != 1:
-            raise CheckpointError(
-                f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
-                f"found {len(files)}; of a run, name best/, last/ or epoch_N/"
-            )
-        return files[0]
     if local.is_file():
         if local.suffix not in SUFFIXES:
             raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
         return local
-    hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", path)
-    if not hub_id or local.parent.exists() or local.suffix in SUFFIXES:
+    if local.is_dir():
+        folder = local
+    elif hub.NAME.fullmatch(path) and not local.parent.exists() and local.suffix not in SUFFIXES:
+        folder = hub.fetch(path, "model", _files_to_fetch)
+    else:
         raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
-    repo_id, _, revision = path.partition("@")
-    try:
-        hf_hub_download(repo_id, "config.json", revision=revision or None)
-        return Path(hf_hub_download(repo_id, "model.safetensors", revision=revision or None))
-    except (OSError, EntryNotFoundError, HFValidationError) as error:
-        reason = str(error).strip().split("\n")[0]
+    named = folder / "model.safetensors"
+    files = [named] if named.exists() else [file for file in folder.iterdir() if file.suffix in SUFFIXES]
+    if len(files) != 1:
         raise CheckpointError(
-            f"{path}: no such folder here, and the Hub did not give it ({reason}); "
-            "copy a checkpoint to checkpoints/ (see checkpoints/README.md) or name one with --checkpoint"
-        ) from error
+            f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
+            f"found {len(files)}; of a run, name best/, last/ or epoch_N/"
+        )
+    return files[0]
+
+
+def _files_to_fetch(files: list[str]) -> list[str]:
+    """Of a Hub repo: model.safetensors and its config, or else the weights in whatever form it has them."""
+    named = [file for file in files if file in ("model.safetensors", "config.json")]
+    return named if "model.safetensors" in named else [file for file in files if file.endswith(SUFFIXES)]
 
 
 def base_checkpoint(model_size: str) -> str:

@@ -2,6 +2,7 @@
 
     uv run python prepare_data.py                                  # from the Hub, about 2.5 million records
     uv run python prepare_data.py --source FOLDER --output DIR     # from the two text files in FOLDER
+    uv run python prepare_data.py --push-to-hub you/my-data-set    # and send the result to the Hub
 
 The raw text holds one record after another, each some lines of fields (Features, Words, Summary, Random
 sentence, Story; in any order, the story may have fields behind it) up to an <|endoftext|>:
@@ -13,34 +14,42 @@ sentence, Story; in any order, the story may have fields behind it) up to an <|e
     <|endoftext|>
 
 A summary becomes the topic of the instruction; a record is sad when BadEnding is one of its features, and
-happy otherwise. The output folder holds the splits as `datasets` saves them, a data card and stats.json.
+happy otherwise. The text is read twice: once from end to end for where the usable records lie and how they
+end, then at the places of those that were drawn. So memory holds 13 bytes a record, whatever the size.
+
+The output folder is what is pushed to the Hub: a Parquet file a split, a data card and stats.json. Raw text
+from the Hub is kept in data/raw/, so that a run that was cut off goes on from there; it may be deleted.
 """
 
-import glob
+import itertools
 import json
 import re
-import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
+import hub
+from cards import data_card
 from cli import InputError, parse, run, setting
 from dataset import LOCAL_DATA, format_instruction
 from files import make_writable, whole_folder
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 SOURCE = "roneneldan/TinyStoriesInstruct"
 FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}
+RAW_FOLDER = Path("data/raw")
 END_OF_RECORD = "<|endoftext|>"
 FIELD = re.compile(r"\s*(Features|Words|Summary|Random sentence|Story):(.*)")
-ROWS_AT_ONCE = 10_000
+LONGEST_RECORD = 1 << 20  # bytes; the longest real ones have about 10,000
+SCHEMA = pa.schema([(name, pa.string()) for name in ("instruction", "response", "ending")])
+ROW_GROUP = 10_000  # examples
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Settings:
     )
     limit: int | None = setting(None, "read at most this many records of each split", at_least=1)
     seed: int = setting(0, "which happy stories are drawn, and the order of the examples", at_least=0)
+    push_to_hub: str | None = setting(None, "repo to send the result to, namespace/name; default: none")
 
 
 @dataclass(frozen=True)
@@ -70,44 +80,56 @@ class Record:
     def ending(self) -> str:
         return "sad" if self.features is not None and "BadEnding" in self.features else "happy"
 
+    def example(self) -> dict[str, str]:
+        return {
+            "instruction": format_instruction(self.summary, self.ending),
+            "response": self.story,
+            "ending": self.ending,
+        }
+
 
 class Skipped(Exception):
     """A record that cannot become an example; the message is the counter it goes under."""
 
 
-def split_records(rows: Iterable[str], counts: Counter[str]) -> Iterator[list[str]]:
-    """Rows of text, one line each -> the lines of one record after another.
+def split_records(blocks: Iterable[bytes], counts: Counter[str]) -> Iterator[tuple[int, bytes]]:
+    """Blocks of raw text -> the start (in bytes) and the text of one record after another.
 
-    The end marker may stand alone or behind text. What follows the last one is no record: nobody knows where
-    it would have ended.
+    The end marker, which may stand alone or behind text, is not part of it. What follows the last one is no
+    record: nobody knows where it would have ended. `counts` is added up to: rows (lines of text).
     """
-    lines: list[str] = []
-    for row in rows:
-        counts["rows"] += 1
-        *ended, rest = row.rstrip("\r\n").removeprefix("\ufeff").split(END_OF_RECORD)
-        for text in ended:
-            lines.append(text)
-            if any(line.strip() for line in lines):
-                yield lines
-            lines = []
-        if rest or not ended:
-            lines.append(rest)
-    if any(line.strip() for line in lines):
+    start = 0
+    rest = b""
+    for block in blocks:
+        *records, rest = (rest + block).split(END_OF_RECORD.encode())
+        for text in records:
+            counts["rows"] += text.count(b"\n")
+            if text and not text.isspace():
+                yield start, text
+            start += len(text) + len(END_OF_RECORD)
+        if len(rest) > LONGEST_RECORD:
+            raise InputError(
+                f"--source: no {END_OF_RECORD} in {LONGEST_RECORD:,} bytes; this is not TinyStoriesInstruct"
+            )
+    if start or rest:
+        counts["rows"] += rest.count(b"\n") + (not rest.endswith(b"\n"))
+    if rest.strip():
         counts["records"] += 1
         counts["skipped: unterminated"] += 1
 
 
-def parse_record(lines: list[str]) -> Record:
+def parse_record(raw: bytes) -> Record:
     """The fields of one record. Raises Skipped where it does not hold both a summary and a story.
 
     Before the story, a line that is no field continues the field above it. After it, a line that looks like
     a field is story text unless only fields (and blanks) follow it up to the end of the record; such a field
     is one line. Where a field stands twice, the first one that is not empty counts.
     """
-    fields: dict[str, str] = {}
-    rest = [line for line in lines if line.strip()]
-    if not FIELD.match(rest[0]):
+    text = raw.decode(errors="replace").removeprefix("\ufeff")
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not FIELD.match(next(filter(str.strip, lines), "")):
         raise Skipped("cut-off start")
+    fields: dict[str, str] = {}
     name = ""
     start = None
     for number, line in enumerate(lines):
@@ -151,78 +173,78 @@ def _closing_field(line: str) -> bool:
     return match is not None and match[1] != "Story"
 
 
-def open_rows(source: str, split: str) -> Iterator[str]:
-    """The lines of a split of the raw data, streamed from a folder or from the Hub (`id[@revision]`).
+@dataclass(frozen=True)
+class LocalFile:
+    """Raw text that is here already; to read, the same as a hub.StreamedFile."""
 
-    Bytes that are not UTF-8 arrive as U+FFFD from a folder; from the Hub, where `datasets` does not pass
-    `encoding_errors` on, they raise InputError, and so does a folder that lacks the split's file.
+    file: Path
+
+    @property
+    def size(self) -> int:
+        return self.file.stat().st_size
+
+    def blocks(self) -> Iterator[bytes]:
+        return hub.read_blocks(self.file)
+
+
+def open_source(source: str) -> tuple[dict[str, LocalFile | hub.StreamedFile], str | None]:
+    """The raw file of each split, in a folder or on the Hub (`id[@revision]`), and the commit there.
+
+    Raises InputError if a file is missing, or the Hub does not give it.
     """
-    from datasets import load_dataset
+    folder = Path(source)
+    if folder.exists():
+        for name in FILES.values():
+            if not (folder / name).is_file():
+                raise InputError(f"--source {source}: holds no {name}")
+        return {split: LocalFile(folder / name) for split, name in FILES.items()}, None
+    repo_id, commit = hub.resolve(source, "dataset")
+    kept = RAW_FOLDER / f"{repo_id.replace('/', '--')}@{commit[:12]}"
+    print(f"source: {repo_id}, commit {commit[:12]}; raw text is kept in {kept}")
+    return {split: hub.StreamedFile(repo_id, commit, name, kept) for split, name in FILES.items()}, commit
 
-    how: dict[str, Any] = dict(split=split, streaming=True, encoding_errors="replace")
-    if Path(source).exists():
-        file = Path(source) / FILES[split]
-        if not file.is_file():
-            raise InputError(f"--source {source}: holds no {FILES[split]}")
-        stream = load_dataset("text", data_files={split: glob.escape(str(file))}, **how)
-    else:
-        repo_id, _, revision = source.partition("@")
+
+def parsed_records(
+    blocks: Iterable[bytes], unlabelled: str, limit: int | None, counts: Counter[str]
+) -> Iterator[tuple[int, int, Record]]:
+    """Start and size (in bytes) in the raw text, and content, of every usable record, in order.
+
+    `counts` is added up to: rows, records, records by ending, and what was skipped, by reason.
+    """
+    for start, raw in split_records(blocks, counts):
+        counts["records"] += 1
         try:
-            stream = load_dataset(repo_id, revision=revision or None, **how)
-        except Exception as error:  # datasets and the Hub client raise many unrelated kinds
-            reason = str(error).strip().split("\n")[0][:200]
-            raise InputError(
-                f"--source {source}: no such folder, and the Hub did not give it ({reason})"
-            ) from error
-    return _rows(stream, source)
-
-
-def _rows(stream: Any, source: str) -> Iterator[str]:
-    try:
-        for batch in stream.iter(batch_size=ROWS_AT_ONCE):
-            yield from batch["text"]
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"--source {source}: holds bytes that are not UTF-8; download its two text files and name their "
-            "folder: from there, such records are skipped"
-        ) from error
+            record = parse_record(raw)
+            if record.features is None:
+                counts["without features"] += 1
+                if unlabelled == "drop":
+                    raise Skipped("without features")
+            counts[record.ending] += 1
+            yield start, len(raw), record
+        except Skipped as reason:
+            counts[f"skipped: {reason}"] += 1
+        if counts["records"] == limit:
+            return
 
 
 def parsed_examples_generator(
     split: str = "train",
     *,
-    rows: Iterable[str] | None = None,
+    blocks: Iterable[bytes] | None = None,
     source: str = SOURCE,
     unlabelled: str = "happy",
     limit: int | None = None,
     counts: Counter[str] | None = None,
 ) -> Iterator[dict[str, str]]:
-    """Yield {"instruction", "response", "ending"} for every usable record, in the order of the raw rows.
+    """Yield {"instruction", "response", "ending"} for every usable record, in the order of the raw text.
 
-    `counts` (if given) is added up to: rows, records, records by ending, and what was skipped, by reason.
+    `blocks` is the raw text in pieces of any size; default: the split of `source`. `counts`: see
+    `parsed_records`.
     """
-    counts = Counter() if counts is None else counts
-    rows = open_rows(source, split) if rows is None else rows
-    for lines in split_records(rows, counts):
-        if limit is not None and counts["records"] == limit:
-            return
-        counts["records"] += 1
-        try:
-            record = parse_record(lines)
-        except Skipped as reason:
-            counts[f"skipped: {reason}"] += 1
-            continue
-        if record.features is None:
-            counts["without features"] += 1
-            if unlabelled == "drop":
-                counts["skipped: without features"] += 1
-                continue
-        counts[record.ending] += 1
-        yield {
-            "instruction": format_instruction(record.summary, record.ending),
-            "response": record.story,
-            "ending": record.ending,
-        }
+    if blocks is None:
+        blocks = open_source(source)[0][split].blocks()
+    for _, _, record in parsed_records(blocks, unlabelled, limit, Counter() if counts is None else counts):
+        yield record.example()
 
 
 def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarray:
@@ -237,88 +259,99 @@ def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarr
     return rng.permutation(np.concatenate([rng.choice(members, size, replace=False) for members in classes]))
 
 
-def prepare_split(
-    settings: Settings, rows: Iterator[str], split: str, folder: Path
-) -> tuple["Dataset | None", dict[str, int]]:
-    """Parse a split to disk under `folder`, and choose from it. Returns what is kept (or None) and counts."""
-    from datasets import Dataset, Features, Value
-    from datasets.arrow_writer import ArrowWriter
+@dataclass(frozen=True)
+class Index:
+    """Where the usable records of a raw file are; all arrays (N,)."""
 
-    counts: Counter[str] = Counter()
-    columns = Features({name: Value("string") for name in ("instruction", "response", "ending")})
-    sad = bytearray()  # one byte an example
-    file = folder / f"{split}.arrow"
-    shown = tqdm(rows, desc=split, unit=" rows", unit_scale=True)
-    examples = parsed_examples_generator(
-        split, rows=shown, unlabelled=settings.unlabelled, limit=settings.limit, counts=counts
-    )
-    with ArrowWriter(path=str(file), features=columns) as writer:
-        for example in examples:
-            writer.write(example)
-            sad.append(example["ending"] == "sad")
-        writer.finalize()
-    shown.close()
-    endings = np.frombuffer(sad, bool)
-    kept = choose(endings, settings.balance, np.random.default_rng([settings.seed, list(FILES).index(split)]))
-    counts["kept happy"], counts["kept sad"] = int((~endings[kept]).sum()), int(endings[kept].sum())
-    return Dataset.from_file(str(file)).select(kept) if len(kept) else None, dict(counts)
+    starts: np.ndarray  # int64, bytes
+    sizes: np.ndarray  # int32, bytes
+    sad: np.ndarray  # bool
 
 
-def data_card(settings: Settings, stats: dict[str, dict[str, int]]) -> str:
-    names = list(dict.fromkeys(name for counts in stats.values() for name in counts))
-    table = [
-        f"| {name} | " + " | ".join(f"{stats[split].get(name, 0):,}" for split in stats) + " |"
-        for name in names
-    ]
-    return f"""---
-license: cdla-sharing-1.0
-language: en
-task_categories: [text-generation]
----
-# Balanced TinyStories instructions
+def index_records(
+    raw: LocalFile | hub.StreamedFile, split: str, settings: Settings, counts: Counter[str]
+) -> Index:
+    """Read a raw file from end to end."""
+    starts, sizes, sad = array("q"), array("i"), bytearray()
+    total = raw.size if settings.limit is None else None
+    with tqdm(total=total, desc=split, unit="B", unit_scale=True) as progress:
 
-Instruction: what a story is about, and whether it ends happily or sadly. Response: the story.
-Made from `{settings.source}` by `prepare_data.py`, seed {settings.seed}, balanced: {settings.balance}.
+        def shown() -> Iterator[bytes]:
+            for block in raw.blocks():
+                yield block
+                seconds = progress.format_dict["elapsed"] or 1e-9
+                rows, records = counts["rows"], counts["records"]
+                progress.set_postfix_str(
+                    f"{rows:,} rows, {records:,} records, {records / seconds:,.0f} records/s", refresh=False
+                )
+                progress.update(len(block))
 
-A record is sad when `BadEnding` is one of its features, and happy otherwise. Records without a Features line
-(here: {settings.unlabelled}) may end badly unmarked.
+        for start, size, record in parsed_records(shown(), settings.unlabelled, settings.limit, counts):
+            starts.append(start)
+            sizes.append(size)
+            sad.append(record.ending == "sad")
+    return Index(np.frombuffer(starts, np.int64), np.frombuffer(sizes, np.int32), np.frombuffer(sad, bool))
 
-| | {" | ".join(stats)} |
-|---|{"---|" * len(stats)}
-{chr(10).join(table)}
-"""
+
+def examples_at(raw: BinaryIO, index: Index, kept: np.ndarray) -> Iterator[dict[str, str]]:
+    """The examples number `kept` of an index, read where they lie."""
+    for i in kept:
+        raw.seek(index.starts[i])
+        yield parse_record(raw.read(index.sizes[i])).example()
+
+
+def write_parquet(file: Path, examples: Iterator[dict[str, str]]) -> dict[str, int]:
+    """Write the examples, a row group at a time. Returns their number and size, and that of the file."""
+    num_examples = num_bytes = 0
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        while group := list(itertools.islice(examples, ROW_GROUP)):
+            table = pa.Table.from_pylist(group, SCHEMA)
+            writer.write_table(table)
+            num_examples += table.num_rows
+            num_bytes += table.nbytes
+    return dict(num_examples=num_examples, num_bytes=num_bytes, file_bytes=file.stat().st_size)
 
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    import datasets
-
     output = Path(settings.output)
     if output.exists() and not settings.overwrite:
         raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
-    if output.exists() and not (output / "dataset_dict.json").is_file():
+    if output.exists() and not (output / "stats.json").is_file():
         raise InputError(f"--output {output}: holds something else than a data set; name another")
-    datasets.disable_progress_bars()
-    rows = {split: open_rows(settings.source, split) for split in FILES}
     make_writable(output.parent)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as parsed:
-        prepared = {split: prepare_split(settings, rows[split], split, Path(parsed)) for split in FILES}
-        stats = {split: counts for split, (_, counts) in prepared.items()}
-        if prepared["train"][0] is None:
-            raise InputError(
-                f"--source {settings.source}: no example is left for training ({_summary(stats['train'])})"
-                + ("; try --no-balance" if settings.balance else "")
-            )
-        # A split with no example is left out: `datasets` saves one, but cannot load it.
-        splits = {split: kept for split, (kept, _) in prepared.items() if kept}
-        with whole_folder(output) as folder:
-            datasets.DatasetDict(splits).save_to_disk(folder)
-            report = {"settings": asdict(settings), "splits": stats}
-            (folder / "stats.json").write_text(json.dumps(report, indent=2) + "\n")
-            (folder / "README.md").write_text(data_card(settings, stats))
-    for split, counts in stats.items():
-        print(f"{split}: {_summary(counts)}")
+    if settings.push_to_hub is not None:
+        hub.check_write_access(settings.push_to_hub, "dataset")
+    raw, commit = open_source(settings.source)
+
+    stats: dict[str, dict[str, int]] = {}
+    parquet: dict[str, dict[str, int]] = {}
+    with whole_folder(output) as folder:
+        for number, split in enumerate(FILES):
+            counts = Counter[str]()
+            index = index_records(raw[split], split, settings, counts)
+            kept = choose(index.sad, settings.balance, np.random.default_rng([settings.seed, number]))
+            counts["kept sad"] = int(index.sad[kept].sum())
+            counts["kept happy"] = len(kept) - counts["kept sad"]
+            stats[split] = dict(counts)
+            if len(kept):  # a split without examples is left out: `datasets` could not load it
+                with open(raw[split].file, "rb") as file:
+                    parquet[split] = write_parquet(
+                        folder / f"{split}.parquet", examples_at(file, index, kept)
+                    )
+            elif split == "train":
+                raise InputError(
+                    f"--source {settings.source}: no example is left for training ({_summary(counts)})"
+                    + ("; try --no-balance" if settings.balance else "")
+                )
+        report = {"settings": asdict(settings), "commit": commit, "splits": stats, "parquet": parquet}
+        (folder / "stats.json").write_text(json.dumps(report, indent=2) + "\n")
+        (folder / "README.md").write_text(data_card(report))
+    for split, counted in stats.items():
+        print(f"{split}: {_summary(counted)}")
     print(f"written to {output}")
+    if settings.push_to_hub is not None:
+        hub.push(output, settings.push_to_hub, "dataset")
 
 
 def _summary(counts: dict[str, int]) -> str:

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,10 +155,16 @@ def test_a_second_start_reads_the_kept_tokens(elsewhere: Path, monkeypatch: pyte
 
 
 def test_unreadable_data_gets_one_clear_line(tmp_path: Path, checkpoint: str, complaint: Callable) -> None:
-    (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["train"]}))
-    foreign = tmp_path / "foreign"
-    datasets.DatasetDict(train=datasets.Dataset.from_list([{"text": "a"}])).save_to_disk(foreign)
-    for folder, said in ((tmp_path, "not a data set"), (foreign, "ending, instruction, response")):
+    damaged, foreign, empty = tmp_path / "damaged", tmp_path / "foreign", tmp_path / "empty"
+    for folder in (damaged, foreign, empty):
+        folder.mkdir()
+    (damaged / "train.parquet").write_text("no Parquet")
+    datasets.Dataset.from_list([{"text": "a"}]).to_parquet(foreign / "train.parquet")
+    for folder, said in (
+        (damaged, "not a data set"),
+        (empty, "not a data set"),
+        (foreign, "ending, instruction, response"),
+    ):
         answer = complaint(
             finetune.main, "--checkpoint", checkpoint, "--data", folder, "--output", tmp_path / "run"
         )

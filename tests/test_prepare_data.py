@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 import shutil
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prepare_data
-from dataset import format_instruction
+from cli import InputError
+from dataset import format_instruction, load_data
 from prepare_data import Record, Skipped, choose, parse_record, parsed_examples_generator, split_records
 from samples.story_grammar import ending_of
 
@@ -20,7 +22,7 @@ SUMMARY = "Tom finds a red shoe."
 
 
 def record(*lines: str) -> Record:
-    return parse_record(list(lines))
+    return parse_record("\n".join(lines).encode())
 
 
 def test_fields_before_the_story() -> None:
@@ -101,7 +103,7 @@ def test_the_first_field_that_is_not_empty_counts() -> None:
 
 
 def test_a_byte_order_mark_is_no_text() -> None:
-    assert split("\ufeffSummary: a", "Story: b", "<|endoftext|>")[0][0][0] == "Summary: a"
+    assert record("\ufeffSummary: a", "Story: b").summary == "a"
 
 
 @pytest.mark.parametrize(
@@ -119,25 +121,39 @@ def test_a_byte_order_mark_is_no_text() -> None:
 )
 def test_a_record_without_story_or_summary_is_skipped_by_reason(lines: list[str], reason: str) -> None:
     with pytest.raises(Skipped, match=reason):
-        parse_record(lines)
+        record(*lines)
 
 
-def split(*rows: str) -> tuple[list[list[str]], Counter]:
+def split(text: str, block: int = 1 << 20) -> tuple[list[tuple[int, bytes]], Counter]:
     counts: Counter[str] = Counter()
-    return list(split_records(rows, counts)), counts
+    return list(split_records(blocks(text, block), counts)), counts
+
+
+def blocks(text: str, size: int = 1 << 20) -> list[bytes]:
+    raw = text.encode(errors="surrogatepass")
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
 
 
 def test_the_end_marker_alone_behind_text_or_before_text() -> None:
-    records, counts = split("a", "<|endoftext|>", "b", "c<|endoftext|>", "d<|endoftext|>e", "<|endoftext|>")
-    assert [[line for line in lines if line] for lines in records] == [["a"], ["b", "c"], ["d"], ["e"]]
-    assert counts["skipped: unterminated"] == 0
+    records, counts = split("a\n<|endoftext|>\nb\nc<|endoftext|>\nd<|endoftext|>e\n<|endoftext|>\n")
+    assert [text.split() for _, text in records] == [[b"a"], [b"b", b"c"], [b"d"], [b"e"]]
+    assert counts == {"rows": 6}
 
 
 def test_an_unterminated_last_record_is_dropped_and_counted() -> None:
-    records, counts = split("a", "<|endoftext|>", "Summary: b", "Story: c")
-    assert records == [["a", ""]]
-    assert counts["skipped: unterminated"] == 1
-    assert split("a", "<|endoftext|>", "", " ")[1]["skipped: unterminated"] == 0
+    records, counts = split("a\n<|endoftext|>\nSummary: b\nStory: c")
+    assert records == [(0, b"a\n")]
+    assert counts == {"rows": 4, "records": 1, "skipped: unterminated": 1}
+    assert split("a\n<|endoftext|>\n \n")[1] == {"rows": 3}
+    assert split("a<|endoftext|>")[1] == {"rows": 1}
+    assert split("") == ([], {})
+
+
+def test_a_file_without_end_markers_is_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_data, "LONGEST_RECORD", 100)
+    endless = (b"Once upon a time. " for _ in itertools.count())
+    with pytest.raises(InputError, match="not TinyStoriesInstruct"):
+        list(split_records(endless, Counter()))
 
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20)
@@ -157,18 +173,18 @@ texts = words.map(str.strip).filter(
     on_the_line=st.booleans(),
     marker_behind=st.booleans(),
     newline=st.sampled_from(["\n", "\r\n"]),
+    block=st.integers(1, 50),
     seed=st.integers(0, 9),
 )
 def test_any_layout_of_a_record_gives_the_same_example(
-    story, summary, others, before, blanks, on_the_line, marker_behind, newline, seed
+    story, summary, others, before, blanks, on_the_line, marker_behind, newline, block, seed
 ) -> None:
     fields = [f"Summary: {summary}", *others]
     random.Random(seed).shuffle(fields)
     text = [f"Story: {story[0]}", *story[1:]] if on_the_line else ["Story: ", *[""] * blanks, *story]
     lines = fields[:before] + text + fields[before:]
     whole = newline.join(lines) + ("" if marker_behind else newline) + "<|endoftext|>" + newline
-    rows = [row + newline for row in whole.split(newline)[:-1]]
-    examples = list(parsed_examples_generator(rows=rows * 2))
+    examples = list(parsed_examples_generator(blocks=blocks(whole * 2, block)))
     ending = "sad" if "Features: Twist, BadEnding" in others else "happy"
     expected = {
         "instruction": format_instruction(summary, ending),
@@ -187,7 +203,8 @@ def test_any_layout_of_a_record_gives_the_same_example(
 )
 def test_every_record_is_yielded_or_counted_and_no_closing_field_stays(rows: list[str]) -> None:
     counts: Counter[str] = Counter()
-    examples = list(parsed_examples_generator(rows=rows, counts=counts))
+    text = "".join(f"{row}\n" for row in rows)
+    examples = list(parsed_examples_generator(blocks=blocks(text), counts=counts))
     skipped = sum(number for name, number in counts.items() if name.startswith("skipped"))
     assert counts["rows"] == len(rows)
     assert counts["records"] == len(examples) + skipped
@@ -209,7 +226,7 @@ def test_every_record_of_the_smaller_class_is_kept_and_as_many_of_the_other() ->
 
 def prepare(raw: str, output: Path, *arguments: str) -> tuple[datasets.DatasetDict, dict]:
     prepare_data.main(["--source", raw, "--output", str(output), *arguments])
-    return datasets.load_from_disk(output), json.loads((output / "stats.json").read_text())["splits"]
+    return load_data(str(output)), json.loads((output / "stats.json").read_text())["splits"]
 
 
 def test_the_prepared_set_is_balanced_and_the_report_adds_up(raw: str, tmp_path: Path) -> None:
@@ -248,12 +265,9 @@ def test_no_field_text_in_any_story(raw: str, tmp_path: Path) -> None:
         assert "<|endoftext|>" not in row["response"]
 
 
-def test_the_seed_alone_decides_whatever_the_row_batching(
-    raw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_seed_alone_decides(raw: str, tmp_path: Path) -> None:
     first, _ = prepare(raw, tmp_path / "first")
     other_seed, _ = prepare(raw, tmp_path / "second", "--seed", "1")
-    monkeypatch.setattr(prepare_data, "ROWS_AT_ONCE", 7)
     again, _ = prepare(raw, tmp_path / "third")
     assert first["train"].to_list() == again["train"].to_list()
     assert first["train"].to_list() != other_seed["train"].to_list()

@@ -1,0 +1,207 @@
+"""The README.md of a data set and of a checkpoint, made from stats.json, run.json and metrics.jsonl alone.
+
+The metadata in front of the text is what the Hub reads: licence, sizes, what was made from what, results. Its
+names are those of huggingface_hub's card classes, which write it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
+
+import hub
+
+CODE = "Tiny Tales SFT"
+SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # bounds of the Hub's size categories
+
+
+def data_card(stats: dict[str, Any]) -> str:
+    """The card of a balanced data set from what stats.json holds."""
+    settings, splits, parquet = stats["settings"], stats["splits"], stats["parquet"]
+    source = settings["source"].partition("@")[0] if stats["commit"] else Path(settings["source"]).name
+    metadata = DatasetCardData(
+        language="en",
+        license="cdla-sharing-1.0",
+        pretty_name="Balanced TinyStories instructions",
+        size_categories=size_category(sum(split["num_examples"] for split in parquet.values())),
+        task_categories=["text-generation"],
+        source_datasets=[source] if stats["commit"] else None,
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"{split}.parquet"} for split in parquet],
+            }
+        ],
+        dataset_info={
+            "features": [{"name": name, "dtype": "string"} for name in ("instruction", "response", "ending")],
+            "splits": [
+                {"name": name, "num_bytes": split["num_bytes"], "num_examples": split["num_examples"]}
+                for name, split in parquet.items()
+            ],
+            "download_size": sum(split["file_bytes"] for split in parquet.values()),
+            "dataset_size": sum(split["num_bytes"] for split in parquet.values()),
+        },
+    )
+    names = dict.fromkeys(name for counts in splits.values() for name in counts)
+    counted = _table(
+        ["", *splits],
+        [[name, *(f"{counts.get(name, 0):,}" for counts in splits.values())] for name in names],
+    )
+    balanced = (
+        "every example of the rarer ending, and as many of the other, drawn at random"
+        if settings["balance"]
+        else "every usable record; the endings are not balanced"
+    )
+    unlabelled = "called happy" if settings["unlabelled"] == "happy" else "left out"
+    return f"""---
+{metadata.to_yaml()}
+---
+# Balanced TinyStories instructions
+
+Children's stories in English. `instruction` says what a story is about and how it ends, `response` is the
+story, `ending` is `happy` or `sad`. Kept: {balanced}.
+
+| what | which |
+|---|---|
+| source | `{source}` |
+| its commit | {f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder"} |
+| seed | {settings["seed"]} |
+| records read of each split | {"all" if settings["limit"] is None else f"at most {settings['limit']:,}"} |
+| made by | `prepare_data.py` of {CODE} |
+
+## Labels
+
+A record is sad when `BadEnding` is an item of its Features line, and happy otherwise. The rule is weak where
+a record has no such line: it may end badly without a mark. Such records were {unlabelled}.
+
+## Counts
+
+`rows` are lines of the raw text, `records` its stories; `kept` is what this data set holds.
+
+{counted}
+"""
+
+
+def model_card(
+    run: dict[str, Any],
+    metrics: Sequence[dict[str, Any]],
+    step: int,
+    endings: Mapping[str, float] | None = None,
+) -> str:
+    """The card of the checkpoint of a step from what run.json and the lines of metrics.jsonl hold.
+
+    `endings`, where it was measured, is the share (0 to 1) of stories that end as asked, for each ending.
+    """
+    settings, data = run["settings"], run["data"]
+    losses = []  # epoch, step, training loss, validation loss
+    training = math.nan
+    for line in metrics:
+        training = line.get("loss", training)
+        if "validation_loss" in line and line["step"] <= step:
+            losses.append((line["epoch"], line["step"], training, line["validation_loss"]))
+    results = {}
+    if losses and losses[-1][1] == step:
+        results = {"loss": losses[-1][3], "perplexity": math.exp(losses[-1][3])}
+    results |= {f"{ending} endings as asked": share for ending, share in (endings or {}).items()}
+    name = f"gpt2-{settings['model_size']}-tinystories-sft"
+    metadata = ModelCardData(
+        language="en",
+        library_name="pytorch",
+        pipeline_tag="text-generation",
+        base_model=_hub_id(run["base"]),
+        datasets=_hub_id(data["source"]),
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=_hub_id(data["source"]) or Path(data["source"]).name,
+                dataset_name="Balanced TinyStories instructions",
+                dataset_split="validation",
+                dataset_revision=data["commit"],
+                metric_type=metric,
+                metric_value=value,
+            )
+            for metric, value in results.items()
+        ]
+        or None,
+    )
+    context = run["model"]["context_length"]
+    facts = {
+        "base": f"`{run['base']}`" + (f", commit `{run['base_commit']}`" if run["base_commit"] else ""),
+        "data": f"`{data['source']}`" + (f", commit `{data['commit']}`" if data["commit"] else ""),
+        "examples": ", ".join(
+            f"{data[split]['examples']:,} for {split}" for split in ("train", "validation") if split in data
+        ),
+        "parameters": f"{run['model']['parameters']:,}",
+        "context length": f"{context} tokens",
+        "optimiser steps": f"{step:,} of {settings['batch_size']} examples",
+    }
+    facts |= {
+        name.replace("_", " "): str(settings[name])
+        for name in ("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip", "loss_on", "seed")
+    }
+    facts["software"] = ", ".join(f"{program} {version}" for program, version in run["versions"].items())
+    facts["computed on"] = run["host"]["gpu"] or f"{run['host']['cpus']} CPU cores"
+    share = (
+        ", ".join(f"{share:.1%} of the {ending} ones" for ending, share in endings.items())
+        if endings
+        else "not measured"
+    )
+    return f"""---
+{metadata.to_yaml()}
+---
+# {name}
+
+A GPT-2 that writes a short children's story about a given topic, with a happy or a sad ending.
+
+```python
+from model import load_model  # of {CODE}
+from generate import generate_story
+
+print(generate_story(load_model("THIS REPO'S ID"), "a lost dog", "sad"))
+```
+
+## Results
+
+Stories that end as asked: {share}. Loss, in nats a token:
+
+{
+        _table(
+            ["epoch", "step", "training loss", "validation loss"],
+            [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in losses],
+        )
+    }
+
+## How it was made
+
+{_table(["what", "which"], [list(fact) for fact in facts.items()])}
+
+## Limits
+
+It knows the words of a small child and English alone, reads and writes {context} tokens in all, and holds no
+facts. Topics unlike those of TinyStories are soon forgotten. Stories that were called happy in training may
+end badly: where a raw record lists no features, nobody said how it ends.
+"""
+
+
+def size_category(examples: int) -> str:
+    """The Hub's name for a number of examples, as `10K<n<100K`."""
+    if examples < SIZES[0]:
+        return "n<1K"
+    names = ["1K", "10K", "100K", "1M", "10M"]
+    for low, high, bound in zip(names, names[1:], SIZES[1:], strict=False):
+        if examples < bound:
+            return f"{low}<n<{high}"
+    return "n>10M"
+
+
+def _hub_id(name: str) -> str | None:
+    """The repo id of a Hub name; None for a path."""
+    return name.partition("@")[0] if hub.NAME.fullmatch(name) and not Path(name).exists() else None
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

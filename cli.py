@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
+import errno
 import math
 import sys
 import types
@@ -104,6 +105,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (InputError, OSError) as error:
         message = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            message = f"no room on the disk ({message}); make some and start again"
         print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

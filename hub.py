@@ -38,7 +38,8 @@ T = TypeVar("T")
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 PATIENCE = 60.0  # seconds without success
-TIMEOUT = 30.0  # seconds without an answer, where huggingface_hub has no limit of its own
+FIRST_WAIT = 1.0  # seconds; doubled with each try, up to 16 times that
+TIMEOUT = 20.0  # seconds without an answer, where huggingface_hub has no limit of its own
 PASSING = (408, 429, 500, 502, 503, 504)  # HTTP status
 LONGEST_REST = 600.0  # seconds that the Hub may ask us to wait (Retry-After), all requests together
 BLOCK = 1 << 20  # bytes
@@ -61,7 +62,7 @@ class Patience:
     def progress(self) -> None:
         """Something was received: start anew."""
         self.since = time.monotonic()
-        self.wait = 1.0
+        self.wait = FIRST_WAIT
 
     def spend(self, error: Exception) -> None:
         """Wait until the next try is due. Raises InputError if there is none."""
@@ -76,7 +77,7 @@ class Patience:
         wait = asked or self.wait
         print(f"\n{self.what}: {reason}; trying again in {wait:.0f} s", file=sys.stderr)
         time.sleep(wait)
-        self.wait = min(2 * self.wait, 16.0)
+        self.wait = min(2 * self.wait, 16 * FIRST_WAIT)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -147,7 +148,16 @@ def patiently(what: str, attempt: Callable[[], T]) -> T:
 def _be_brief() -> None:
     """No warnings of huggingface_hub's beside our own lines, and no request that waits for ever."""
     logging.set_verbosity_error()
-    get_session().timeout = TIMEOUT
+    hooks = get_session().event_hooks["request"]
+    if _limit_waiting not in hooks:
+        hooks.append(_limit_waiting)
+
+
+def _limit_waiting(request: httpx2.Request) -> None:
+    """Where huggingface_hub sets no timeout, set ours; the client's default would not do, as it sets None."""
+    limits = request.extensions.get("timeout", {})
+    kinds = ("connect", "read", "write", "pool")
+    request.extensions["timeout"] = {kind: limits.get(kind) or TIMEOUT for kind in kinds}
 
 
 def resolve(name: str, repo_type: str) -> tuple[str, str]:
@@ -174,6 +184,8 @@ def fetch(name: str, repo_type: str, choose: Callable[[list[str]], list[str]] = 
     quiet: Any = _NoProgress
     files: Any = patiently(name, lambda: snapshot_download(**how, dry_run=True, tqdm_class=quiet))
     chosen = set(choose([file.filename for file in files]))
+    if not chosen:
+        raise InputError(f"{name}: the repo holds none of the files that are needed")
     cached = not any(file.will_download for file in files if file.filename in chosen)
     how |= dict(allow_patterns=[*chosen], tqdm_class=quiet if cached else None)
     folder = patiently(name, lambda: snapshot_download(**how))
@@ -259,7 +271,7 @@ class StreamedFile:
         url = hf_hub_url(self.repo_id, self.filename, repo_type="dataset", revision=self.commit)
         # A compressed answer would count other bytes than the file's.
         headers = build_hf_headers() | {"Range": f"bytes={offset}-", "Accept-Encoding": "identity"}
-        with get_session().stream("GET", url, headers=headers, timeout=10) as response:
+        with get_session().stream("GET", url, headers=headers) as response:
             hf_raise_for_status(response)
             if response.status_code != 206 and offset:
                 raise InputError(f"{self.what}: the server cannot go on in the middle of a file")

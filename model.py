@@ -382,7 +382,8 @@ def locate(path: str) -> Path:
 def _files_to_fetch(files: list[str]) -> list[str]:
     """Of a Hub repo: model.safetensors and its config, or else the weights in whatever form it has them."""
     named = [file for file in files if file in ("model.safetensors", "config.json")]
-    return named if "model.safetensors" in named else [file for file in files if file.endswith(SUFFIXES)]
+    others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
+    return named if "model.safetensors" in named else others
 
 
 def base_checkpoint(model_size: str) -> str:

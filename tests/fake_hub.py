@@ -1,0 +1,342 @@
+"""A Hugging Face Hub on the loopback address, in memory, that can be told to fail.
+
+    with FakeHub() as hub:
+        hub.add("model", "someone/model", {"config.json": b"{}"})
+        hub.fail("GET .*config.json", status=503, times=2)
+        subprocess.run(..., env=os.environ | hub.environment(tmp_path))
+
+It answers what huggingface_hub asks when files are listed, fetched and pushed, in the way the real one does:
+large files by reference (git LFS), with a redirect to another host. Branches other than main, pull requests,
+private repos and xet are not there. Source of the protocol: the requests of huggingface_hub 2.4, and
+https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import yaml
+
+WRITER, READER = "hf_of_a_writer", "hf_of_a_reader"
+LARGE = 100_000  # bytes from which a file is stored by reference; the real Hub's is 10 MiB
+LARGE_SUFFIXES = (".safetensors", ".pt", ".parquet")
+
+
+@dataclass
+class Fault:
+    """What befalls requests that `match`, a regex on `METHOD path`, after `skip` and for `times` of them."""
+
+    match: str
+    skip: int = 0
+    times: int = 1
+    status: int | None = None  # answered in place of the file
+    headers: Mapping[str, str] = field(default_factory=dict)
+    after_bytes: int | None = None  # of the body, sent or received; then the connection is closed
+    reset: bool = False  # closed with a TCP reset
+    silent: bool = False  # never answered
+
+
+@dataclass
+class Repo:
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # files by path
+    main: str = ""
+
+    def commit(self, changes: Mapping[str, bytes]) -> str:
+        files = {**self.commits.get(self.main, {}), **changes}
+        content = repr((self.main, sorted(files.items()))).encode()
+        self.main = hashlib.sha1(content).hexdigest()
+        self.commits[self.main] = files
+        return self.main
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
+class Dropped(Exception):
+    """The connection ends here."""
+
+
+class FakeHub:
+    def __init__(self) -> None:
+        self.repos: dict[tuple[str, str], Repo] = {}
+        self.objects: dict[str, bytes] = {}  # by SHA-256
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []  # "METHOD path", with " bytes=..." where a range was asked for
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.fake = self  # type: ignore[attr-defined]
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self) -> "FakeHub":
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def add(self, kind: str, name: str, files: Mapping[str, bytes]) -> str:
+        """A new commit on main, in a repo that is made if it is not there. Returns the commit."""
+        return self.repos.setdefault((kind, name), Repo()).commit(files)
+
+    def fail(self, match: str, **how: Any) -> None:
+        self.faults.append(Fault(match, **how))
+
+    def fault(self, request: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times and re.match(fault.match, request):
+                    if fault.skip:
+                        fault.skip -= 1
+                    else:
+                        fault.times -= 1
+                        return fault
+        return None
+
+    def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
+        """For a client's process, with a cache of its own in `home`."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+        } | ({"HF_TOKEN": token} if token else {})
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    fault: Fault | None = None
+
+    ROUTES = (
+        (r"/api/repos/create", "create"),
+        (r"/api/validate-yaml", "validate"),
+        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)(/revision/(?P<rev>.+))?", "info"),
+        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/tree/(?P<rev>[^/]+)", "tree"),
+        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/paths-info/(?P<rev>[^/]+)", "paths_info"),
+        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/preupload/main", "preupload"),
+        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/commit/main", "commit"),
+        (r"(/(?P<kind>dataset)s)?/(?P<name>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", "file"),
+        (r"(/(?P<kind>dataset)s)?/(?P<name>[^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
+        (r"/objects/(?P<sha>[0-9a-f]{64})/.*", "object"),
+    )
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle_request(self) -> None:
+        self.fake: FakeHub = self.server.fake  # type: ignore[attr-defined]
+        request = f"{self.command} {self.path}"
+        asked = self.headers.get("Range")
+        self.fake.requests.append(f"{request} {asked}" if asked else request)
+        self.fault = self.fake.fault(request)
+        try:
+            if self.fault and self.fault.silent:
+                self.fake.closing.wait()
+                raise Dropped
+            body = self.receive()
+            if self.fault and self.fault.status:
+                self.reply({"error": "a fault"}, self.fault.status, **self.fault.headers)
+                return
+            for pattern, name in self.ROUTES:
+                if match := re.fullmatch(pattern, unquote(self.path.partition("?")[0])):
+                    place = match.groupdict()
+                    if "kind" in place:
+                        place["kind"] = place["kind"] or "model"
+                    getattr(self, name)(body, **place)
+                    return
+            raise Refusal(404, f"not in the fake Hub: {request}")
+        except Refusal as refusal:
+            head = {"X-Error-Message": refusal.message}
+            self.reply({"error": refusal.message}, refusal.status, **head, **self.code(refusal.code))
+        except (Dropped, ConnectionError):
+            self.close_connection = True
+            if self.fault and self.fault.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+            else:
+                with contextlib.suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)
+
+    do_GET = do_HEAD = do_POST = do_PUT = handle_request
+
+    @staticmethod
+    def code(code: str | None) -> dict[str, str]:
+        return {"X-Error-Code": code} if code else {}
+
+    def receive(self) -> bytes:
+        length = int(self.headers.get("Content-Length") or 0)
+        limit = self.fault.after_bytes if self.fault and self.command in ("PUT", "POST") else None
+        if limit is not None and limit < length:
+            self.rfile.read(limit)
+            raise Dropped
+        return self.rfile.read(length)
+
+    def reply(self, answer: Any, status: int = 200, **headers: str) -> None:
+        self.send(json.dumps(answer).encode(), status, **headers)
+
+    def send(self, content: bytes, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        limit = self.fault.after_bytes if self.fault and self.command == "GET" else None
+        self.wfile.write(content[:limit])
+        if limit is not None and limit < len(content):
+            self.wfile.flush()
+            raise Dropped
+
+    # Who may do what
+
+    def writer(self) -> None:
+        """Raises Refusal unless the request has the token of one who may write."""
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in (WRITER, READER):
+            raise Refusal(401, "Invalid credentials in Authorization header" if token else "Unauthorized")
+        if token == READER:
+            raise Refusal(403, "Forbidden: you may only read")
+
+    def files(self, kind: str, name: str, rev: str | None = None) -> tuple[str, dict[str, bytes]]:
+        """Commit and files of a revision."""
+        repo = self.fake.repos.get((kind, name))
+        if repo is None:
+            raise Refusal(404, "Repository not found", "RepoNotFound")
+        commit = repo.main if rev in (None, "main") else str(rev)
+        if commit not in repo.commits:
+            raise Refusal(404, f"Invalid rev id: {rev}", "RevisionNotFound")
+        return commit, repo.commits[commit]
+
+    # Reading
+
+    def info(self, _: bytes, kind: str, name: str, rev: str | None) -> None:
+        commit, files = self.files(kind, name, rev)
+        self.reply({"id": name, "sha": commit, "siblings": [{"rfilename": path} for path in files]})
+
+    def entry(self, path: str, content: bytes) -> dict[str, Any]:
+        entry: dict[str, Any] = dict(type="file", path=path, size=len(content), oid=blob_id(content))
+        if is_large(path, content):
+            entry["lfs"] = dict(oid=sha256(content), size=len(content), pointerSize=134)
+        return entry
+
+    def tree(self, _: bytes, kind: str, name: str, rev: str) -> None:
+        self.reply([self.entry(path, content) for path, content in self.files(kind, name, rev)[1].items()])
+
+    def paths_info(self, body: bytes, kind: str, name: str, rev: str) -> None:
+        wanted = json.loads(body)["paths"] if body[:1] == b"{" else parse_qs(body.decode())["paths"]
+        files = self.files(kind, name, rev)[1]
+        self.reply([self.entry(path, files[path]) for path in wanted if path in files])
+
+    def file(self, _: bytes, kind: str, name: str, rev: str, path: str) -> None:
+        commit, files = self.files(kind, name, rev)
+        if path not in files:
+            raise Refusal(404, "Entry not found", "EntryNotFound")
+        content = files[path]
+        head = {"X-Repo-Commit": commit, "ETag": f'"{blob_id(content)}"'}
+        if not is_large(path, content):
+            return self.bytes_of(content, head)
+        sha = sha256(content)
+        self.fake.objects[sha] = content
+        head |= {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{sha}"'}
+        place = f"http://localhost:{self.fake.server.server_port}/objects/{sha}/{path}"
+        self.send(b"", 302, Location=place, **head)
+
+    def object(self, body: bytes, sha: str) -> None:
+        if self.command != "PUT":
+            return self.bytes_of(self.fake.objects[sha], {})
+        if sha256(body) != sha:
+            raise Refusal(400, "Content does not match its SHA-256")
+        self.fake.objects[sha] = body
+        self.reply({})
+
+    def bytes_of(self, content: bytes, head: Mapping[str, str]) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not asked:
+            return self.send(content, 200, **head)
+        start, end = int(asked[1]), int(asked[2] or len(content) - 1)
+        place = {"Content-Range": f"bytes {start}-{end}/{len(content)}"}
+        self.send(content[start : end + 1], 206, **head, **place)
+
+    # Writing
+
+    def create(self, body: bytes) -> None:
+        self.writer()
+        asked = json.loads(body)
+        key = asked["type"], f"{asked['organization']}/{asked['name']}"
+        status = 409 if key in self.fake.repos else 200
+        if status == 200:
+            self.fake.add(*key, {".gitattributes": b""})
+        self.reply({"url": f"{self.fake.url}/{key[1]}"}, status)
+
+    def preupload(self, body: bytes, kind: str, name: str) -> None:
+        self.files(kind, name)
+        self.writer()
+        files = [
+            dict(path=f["path"], shouldIgnore=False, uploadMode="lfs" if large else "regular")
+            for f in json.loads(body)["files"]
+            for large in [f["path"].endswith(LARGE_SUFFIXES) or f["size"] >= LARGE]
+        ]
+        self.reply({"files": files})
+
+    def batch(self, body: bytes, kind: str, name: str) -> None:
+        self.files(kind, name)
+        self.writer()
+        objects = []
+        for asked in json.loads(body)["objects"]:
+            sha = asked["oid"]
+            upload = {"upload": {"href": f"{self.fake.url}/objects/{sha}/upload"}}
+            objects.append(asked | ({} if sha in self.fake.objects else {"actions": upload}))
+        self.reply({"transfer": "basic", "objects": objects})
+
+    def commit(self, body: bytes, kind: str, name: str) -> None:
+        self.writer()
+        changes = {}
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                changes[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                if value["oid"] not in self.fake.objects:
+                    raise Refusal(400, f"{value['path']} was not uploaded")
+                changes[value["path"]] = self.fake.objects[value["oid"]]
+        commit = self.fake.add(kind, name, changes)
+        url = f"{self.fake.url}/{'datasets/' * (kind == 'dataset')}{name}/commit/{commit}"
+        self.reply({"success": True, "commitOid": commit, "commitUrl": url})
+
+    def validate(self, body: bytes) -> None:
+        content = json.loads(body)["content"]
+        match = re.match(r"---\n(.*?)\n---\n", content, re.S)
+        if not match or not isinstance(yaml.safe_load(match[1]), dict):
+            raise Refusal(400, "no metadata")
+        self.reply({"errors": [], "warnings": []})
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def blob_id(content: bytes) -> str:
+    """Git's id of a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def is_large(path: str, content: bytes) -> bool:
+    return path.endswith(LARGE_SUFFIXES) or len(content) >= LARGE

@@ -1,0 +1,506 @@
+"""The scripts as a user starts them, against a Hub on the loopback address that can be told to fail."""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import generate
+from model import GPT2, load_model, to_published
+from samples import write_corpus
+from tests.conftest import tiny_model
+from tests.fake_hub import READER, WRITER, FakeHub
+
+ROOT = Path(__file__).parent.parent
+RAW = "roneneldan/TinyStoriesInstruct"
+TRAIN, VALIDATION = "TinyStories-Instruct-train.txt", "TinyStories-Instruct-valid.txt"
+BASE, FINETUNED = "0rn0/gpt2-30m-tinystories", "0rn0/gpt2-30m-tinystories-sft"
+DATA = "0rn0/tinystories-instruct-balanced"
+STORY = ["generate.py", "--topic", "a lost dog", "--ending", "sad", "--seed", "1", "--max-tokens", "8"]
+
+# Starts a script as the command line does, with less patience: these tests are about what it does in the end.
+HURRIED = """
+import runpy, sys
+import hub
+hub.PATIENCE, hub.FIRST_WAIT, hub.TIMEOUT = 2.0, 0.01, 0.5
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The raw files: train is stored by reference, validation as it is."""
+    folder = tmp_path_factory.mktemp("texts")
+    write_corpus.main(["--output", str(folder), "--records", "400", "--validation-records", "60"])
+    return {name: (folder / name).read_bytes() for name in (TRAIN, VALIDATION)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(texts: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the raw files become when they lie in a folder."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for name, content in texts.items():
+        (folder / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, ROOT / "prepare_data.py", "--source", ".", "--output", "data"], cwd=folder
+    )
+    assert done.returncode == 0
+    return folder / "data"
+
+
+class User:
+    """Someone who starts scripts in an empty folder, with an empty cache."""
+
+    def __init__(self, hub: FakeHub, place: Path, token: str | None = None) -> None:
+        self.place = place
+        place.mkdir(exist_ok=True)
+        self.cache = place / "cache"
+        self.environment = os.environ | hub.environment(self.cache, token)
+        self.environment |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+        self.environment["PYTHONPATH"] = str(ROOT)
+
+    def start(
+        self, script: str, *arguments: object, hurried: bool = True, before: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        start = [sys.executable, "-c", HURRIED] if hurried else [sys.executable]
+        command = [*before, *start, str(ROOT / script), *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=120
+        )
+
+    def succeed(self, script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        done = self.start(script, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def fail(self, script: str, *arguments: object, **how: object) -> str:
+        """The one line of a script that ends with exit code 2."""
+        done = self.start(script, *arguments, **how)  # type: ignore[arg-type]
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        lines = [line for line in done.stderr.splitlines() if "error:" in line]
+        assert len(lines) == 1
+        return lines[0]
+
+
+@pytest.fixture
+def user(hub: FakeHub, tmp_path: Path) -> User:
+    return User(hub, tmp_path / "user")
+
+
+def weights(model: GPT2, tmp_path: Path) -> dict[str, bytes]:
+    folder = tmp_path / "weights"
+    model.save_pretrained(folder)
+    return {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
+
+
+def first_release(model: GPT2) -> dict[str, bytes]:
+    content = io.BytesIO()
+    torch.save({"epoch": 5, "model_state_dict": to_published(model)}, content)
+    return {"finetune_epoch_5.pt": content.getvalue()}
+
+
+def told_by(model: GPT2, tmp_path: Path) -> str:
+    """The story that a model at hand tells."""
+    folder = tmp_path / "local"
+    model.save_pretrained(folder)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        generate.main([*STORY[1:], "--checkpoint", str(folder)])
+    return printed.getvalue()
+
+
+def same_data(one: Path, other: Path) -> bool:
+    names = ("train.parquet", "validation.parquet")
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def ranges(hub: FakeHub, name: str) -> list[int]:
+    """Where the reading of a file began, for each connection."""
+    pattern = rf"GET /objects/.*{re.escape(name)} bytes=(\d+)-"
+    return [int(match[1]) for request in hub.requests if (match := re.fullmatch(pattern, request))]
+
+
+# Down
+
+
+def test_a_base_model_and_data_are_fetched_and_a_second_time_need_no_network(
+    hub: FakeHub, user: User, undisturbed: Path, tmp_path: Path
+) -> None:
+    base = tiny_model()
+    hub.add("model", BASE, weights(base, tmp_path))
+    commit = hub.add("dataset", DATA, {file.name: file.read_bytes() for file in undisturbed.iterdir()})
+    train = ["finetune.py", "--model-size", "30m", "--max-steps", "1", "--overwrite"]
+    first = user.succeed(*train)
+    assert f"{DATA}: commit {commit[:12]}, fetched from the Hub, in {user.cache}" in first.stderr
+    assert f"{BASE}: commit " in first.stderr
+    trained = user.place / "checkpoints" / "sft_30M_model" / "last" / "model.safetensors"
+    content = trained.read_bytes()
+    hub.__exit__()
+    again = user.succeed(*train)
+    assert f"{DATA}: commit {commit[:12]}, from the Hub's cache, in {user.cache}" in again.stderr
+    assert trained.read_bytes() == content
+
+
+@pytest.mark.parametrize("form", ["folder", "single file"])
+def test_a_published_model_tells_a_story_in_either_form(
+    form: str, hub: FakeHub, user: User, tmp_path: Path
+) -> None:
+    model = tiny_model()
+    hub.add("model", FINETUNED, weights(model, tmp_path) if form == "folder" else first_release(model))
+    local = told_by(model, tmp_path)
+    fetched = user.succeed(*STORY)
+    assert fetched.stdout == local
+    assert "fetched from the Hub" in fetched.stderr
+    hub.__exit__()
+    again = user.succeed(*STORY)
+    assert again.stdout == local
+    assert "from the Hub's cache" in again.stderr
+
+
+def test_a_repo_with_both_forms_is_fetched_once(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    model = tiny_model()
+    hub.add("model", FINETUNED, weights(model, tmp_path) | first_release(model))
+    user.succeed(*STORY)
+    assert not [request for request in hub.requests if request.startswith("GET") and ".pt" in request]
+
+
+def test_a_revision_can_be_pinned(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    old, new = tiny_model(0), tiny_model(1)
+    commit = hub.add("model", FINETUNED, weights(old, tmp_path))
+    hub.add("model", FINETUNED, weights(new, tmp_path))
+    stories = {
+        name: user.succeed(*STORY, "--checkpoint", name).stdout
+        for name in (FINETUNED, f"{FINETUNED}@{commit}")
+    }
+    assert stories[f"{FINETUNED}@{commit}"] == told_by(old, tmp_path)
+    assert stories[FINETUNED] == told_by(new, tmp_path)
+    assert "no such revision" in user.fail(*STORY, "--checkpoint", f"{FINETUNED}@{'0' * 40}")
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "503 for a while": dict(status=503, times=3),
+    "429 with Retry-After": dict(status=429, headers={"Retry-After": "1"}),
+    "dropped": dict(after_bytes=50_000),
+    "dropped again and again": dict(after_bytes=50_000, times=3),
+    "reset": dict(after_bytes=50_000, reset=True),
+    "silent for a while": dict(silent=True),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_weights_file_survives(fault: str, hub: FakeHub, user: User, tmp_path: Path) -> None:
+    model = tiny_model(embedding_dim=64)
+    hub.add("model", FINETUNED, weights(model, tmp_path))
+    hub.fail("GET /objects/.*model.safetensors", **FAULTS[fault])
+    assert user.succeed(*STORY).stdout == told_by(model, tmp_path)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_row_is_lost_or_doubled(
+    fault: str, hub: FakeHub, user: User, texts: dict[str, bytes], undisturbed: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.fail(f"GET /objects/.*{TRAIN}", **FAULTS[fault])
+    hub.fail(f"GET /datasets/.*{VALIDATION}", **FAULTS[fault])
+    user.succeed("prepare_data.py", "--output", "data")
+    assert same_data(user.place / "data", undisturbed)
+    if "dropped" in fault:  # and what had come was not asked for again
+        assert ranges(hub, TRAIN)[1] == 50_000
+
+
+def test_progress_is_shown_in_rows_and_records(hub: FakeHub, user: User, texts: dict[str, bytes]) -> None:
+    hub.add("dataset", RAW, texts)
+    shown = user.succeed("prepare_data.py").stderr
+    assert re.search(r"train: 100%.*<00:00, .*B/s, [\d,]+ rows, 40\d records, [\d,]+ records/s", shown)
+
+
+def test_a_second_run_goes_on_from_what_is_on_disk(
+    hub: FakeHub, user: User, texts: dict[str, bytes], undisturbed: Path
+) -> None:
+    commit = hub.add("dataset", RAW, texts)
+    hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
+    hub.fail(f"GET .*{TRAIN}", skip=1, times=10**6, status=503)
+    answer = user.fail("prepare_data.py", "--output", "data")
+    assert f"{RAW}/{TRAIN}: the Hub answers 503" in answer
+    kept = user.place / "data" / "raw" / f"{RAW.replace('/', '--')}@{commit[:12]}"
+    assert [file.name for file in kept.iterdir()] == [f"{TRAIN}.incomplete"]
+    assert (kept / f"{TRAIN}.incomplete").read_bytes() == texts[TRAIN][:150_000]
+    assert not (user.place / "data" / "train.parquet").exists()
+
+    hub.faults.clear()
+    hub.requests.clear()
+    user.succeed("prepare_data.py", "--output", "out")
+    assert ranges(hub, TRAIN) == [150_000]
+    assert same_data(user.place / "out", undisturbed)
+    hub.__exit__()  # and now all of it is here
+    user.succeed("prepare_data.py", "--output", "again")
+    assert same_data(user.place / "again", undisturbed)
+
+
+def test_a_limit_reads_no_more_than_it_needs(hub: FakeHub, user: User, texts: dict[str, bytes]) -> None:
+    hub.add("dataset", RAW, {TRAIN: texts[TRAIN] * 200, VALIDATION: texts[VALIDATION]})
+    user.succeed("prepare_data.py", "--limit", "50", "--no-balance")
+    (incomplete,) = user.place.glob(f"data/raw/*/{TRAIN}.incomplete")
+    assert incomplete.stat().st_size < len(texts[TRAIN]) * 20
+
+
+def test_text_that_came_damaged_is_not_used(
+    hub: FakeHub, user: User, texts: dict[str, bytes], undisturbed: Path
+) -> None:
+    commit = hub.add("dataset", RAW, texts)
+    kept = user.place / "data" / "raw" / f"{RAW.replace('/', '--')}@{commit[:12]}"
+    for name in (TRAIN, VALIDATION):
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / f"{name}.incomplete").write_bytes(texts[name][:1000].replace(b"the", b"The"))
+        assert f"{name}: came damaged" in user.fail("prepare_data.py", "--output", "out")
+    user.succeed("prepare_data.py", "--output", "out")
+    assert same_data(user.place / "out", undisturbed)
+
+
+def test_what_the_hub_does_not_have_gets_one_clear_line(
+    hub: FakeHub, user: User, texts: dict[str, bytes], tmp_path: Path
+) -> None:
+    missing = "the Hub has no such repo"
+    assert f"{RAW}: {missing}" in user.fail("prepare_data.py")
+    assert f"{FINETUNED}: {missing}" in user.fail(*STORY)
+    assert f"{BASE}: {missing}" in user.fail("finetune.py")
+    hub.add("model", BASE, weights(tiny_model(), tmp_path))
+    assert f"{DATA}: {missing}" in user.fail("finetune.py")
+    hub.add("dataset", RAW, {TRAIN: texts[TRAIN]})
+    assert f"{RAW}/{VALIDATION}: the repo has no such file" in user.fail("prepare_data.py")
+    answer = user.fail("prepare_data.py", "--source", f"{RAW}@v9")
+    assert f"{RAW}@v9: the Hub has no such revision" in answer
+    hub.add("model", FINETUNED, {"README.md": b"soon"})
+    assert f"{FINETUNED}: the repo holds none of the files" in user.fail(*STORY)
+
+
+def test_a_weights_file_that_was_cut_short_is_not_taken_for_whole(
+    hub: FakeHub, user: User, tmp_path: Path
+) -> None:
+    files = weights(tiny_model(), tmp_path)
+    hub.add("model", FINETUNED, files | {"model.safetensors": files["model.safetensors"][:-1000]})
+    assert "model.safetensors: damaged" in user.fail(*STORY)
+    hub.add("model", FINETUNED, files)
+    hub.fail("GET /objects/.*model.safetensors", after_bytes=50_000, times=10**6)
+    hub.fail("GET .*model.safetensors", skip=1, times=10**6, status=500)
+    assert f"{FINETUNED}: " in user.fail(*STORY)
+    assert not [
+        file
+        for file in user.cache.rglob("*")
+        if file.is_file() and file.stat().st_size == 50_000 and file.suffix != ".incomplete"
+    ]
+    hub.faults.clear()
+    user.succeed(*STORY)
+
+
+@pytest.mark.parametrize("script", [["prepare_data.py"], STORY, ["finetune.py"]])
+def test_a_server_that_never_answers_is_given_up(script: list[str], hub: FakeHub, user: User) -> None:
+    hub.fail(".*", silent=True, times=10**6)
+    assert "no answer from the Hub, for too long; try again later" in user.fail(*script)
+
+
+def test_a_server_that_is_not_there_is_given_up(hub: FakeHub, user: User) -> None:
+    hub.__exit__()
+    assert f"{RAW}: no connection to the Hub, for too long" in user.fail("prepare_data.py")
+    assert f"{FINETUNED}: no connection to the Hub, for too long" in user.fail(*STORY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [dict(silent=True), dict(after_bytes=0), dict(status=503)])
+def test_a_network_that_is_gone_for_good_ends_it_within_two_minutes(
+    how: dict, hub: FakeHub, user: User, texts: dict[str, bytes]
+) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
+    hub.fail(f"GET .*{TRAIN}", skip=1, times=10**6, **how)
+    assert f"{RAW}/{TRAIN}: " in user.fail("prepare_data.py", hurried=False)
+
+
+# Up
+
+
+def test_what_was_pushed_comes_back_bit_for_bit(
+    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.add("model", BASE, weights(tiny_model(), tmp_path))
+    author = User(hub, tmp_path / "author", token=WRITER)
+    author.succeed("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")
+    trained = author.succeed(
+        "finetune.py", "--data", "author/data", "--max-steps", "2", "--push-to-hub", "author/stories"
+    )
+    assert "pushed checkpoints/sft_30M_model/best to" in trained.stdout
+
+    reader = User(hub, tmp_path / "reader")
+    told = reader.succeed(*STORY, "--checkpoint", "author/stories")
+    run = author.place / "checkpoints" / "sft_30M_model"
+    assert told.stdout == author.succeed(*STORY, "--checkpoint", run / "best").stdout
+    (pulled,) = reader.cache.glob("hub/models--author--stories/snapshots/*/model.safetensors")
+    assert pulled.read_bytes() == (run / "best" / "model.safetensors").read_bytes()
+    ours, theirs = load_model(run / "best").state_dict(), load_model(pulled).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    reader.succeed("finetune.py", "--data", "author/data", "--max-steps", "1")
+    (folder,) = reader.cache.glob("hub/datasets--author--data/snapshots/*")
+    assert same_data(folder, author.place / "data")
+    rows = pq.read_table(folder / "train.parquet").to_pylist()
+    assert rows == pq.read_table(undisturbed / "train.parquet").to_pylist()
+
+
+def test_access_is_checked_before_the_work(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.add("dataset", "author/theirs", {"README.md": b""})
+    hub.add("model", "author/theirs", {"README.md": b""})
+    for token, said in (
+        (None, "needs a token; log in with `uv run hf auth login`, or set HF_TOKEN"),
+        ("hf_of_nobody", "the Hub does not know the token (401)"),
+        (READER, "the token may not do this (403)"),
+    ):
+        user = User(hub, tmp_path / str(token), token)
+        for repo in ("author/new", "author/theirs"):
+            for script in ("prepare_data.py", "finetune.py"):
+                hub.requests.clear()
+                answer = user.fail(script, "--push-to-hub", repo)
+                assert f"--push-to-hub {repo}: {said}" in answer
+                assert not [request for request in hub.requests if RAW in request or "0rn0" in request]
+    answer = user.fail("prepare_data.py", "--push-to-hub", "no-namespace")
+    assert "--push-to-hub no-namespace: is not the name of a repo" in answer
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(("PUT .*", dict(after_bytes=100, reset=True, times=10**6)), marks=pytest.mark.slow),
+        ("POST .*/commit/main", dict(status=503, times=10**6)),
+        ("POST .*/commit/main", dict(status=403)),
+        ("POST .*/batch", dict(status=401)),
+    ],
+)
+def test_an_upload_that_fails_loses_nothing_and_says_how_to_send_it_again(
+    fault: tuple[str, dict], hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    user = User(hub, tmp_path / "user", token=WRITER)
+    hub.fail(fault[0], **fault[1])
+    answer = user.fail("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")
+    assert same_data(user.place / "data", undisturbed)
+    assert list(hub.repos["dataset", "author/data"].commits.popitem()[1]) == [".gitattributes"]
+    hub.faults.clear()
+    command = shlex.split(answer[answer.index("uv run python ") :])[3:]
+    hub.repos.clear()
+    assert "pushed data to" in user.succeed(*command).stdout
+    repo = hub.repos["dataset", "author/data"]
+    for file in (user.place / "data").iterdir():
+        assert repo.commits[repo.main][file.name] == file.read_bytes()
+
+
+def test_a_dropped_upload_is_made_again(hub: FakeHub, undisturbed: Path, tmp_path: Path) -> None:
+    user = User(hub, tmp_path / "user", token=WRITER)
+    hub.fail("PUT .*", after_bytes=100)
+    hub.fail("POST .*/commit/main", status=503)
+    user.succeed("hub.py", "--folder", undisturbed, "--push-to-hub", "author/data")
+
+
+def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
+    user = User(hub, tmp_path / "user", token=WRITER)
+    assert "holds neither" in user.fail("hub.py", "--folder", ".", "--push-to-hub", "author/data")
+    assert "both are needed" in user.fail("hub.py", "--folder", ".")
+    assert hub.repos == {}
+
+
+def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:
+    hub.add("dataset", RAW, texts)
+    user = User(hub, tmp_path / "user", token=WRITER)
+    hub.fail("POST .*/commit/main", status=403)
+    done = [user.start("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")]
+    done += [user.start("hub.py", "--folder", "data", "--push-to-hub", "author/data")]
+    assert [process.returncode for process in done] == [2, 0]
+    assert not any(WRITER in process.stdout + process.stderr for process in done)
+    files = [file for file in user.place.rglob("*") if file.is_file()]
+    assert files
+    assert not any(WRITER.encode() in file.read_bytes() for file in files)
+
+
+# A full disk
+
+SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+
+
+def on_a_small_disk(folder: Path, kilobytes: int) -> tuple[str, ...]:
+    """A command before a command: `folder` is a disk of its own, and its files are listed in the end."""
+    mount = f"mount -t tmpfs -o size={kilobytes}k tmpfs {folder} && cd $PWD"
+    return (
+        *SMALL_DISK,
+        f'{mount} && "$@"; code=$?; find {folder} -type f -printf "%f %s\\n"; exit $code',
+        "sh",
+    )
+
+
+@pytest.fixture
+def small_disks(tmp_path: Path) -> None:
+    if not shutil.which("unshare") or subprocess.run([*on_a_small_disk(tmp_path, 64), "true"]).returncode:
+        pytest.skip("this user may not mount a small disk here")
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_a_full_disk_while_text_comes(hub: FakeHub, user: User, texts: dict[str, bytes]) -> None:
+    hub.add("dataset", RAW, texts)
+    (user.place / "data").mkdir()
+    before = on_a_small_disk(user.place / "data", 100)
+    answer = user.fail("prepare_data.py", "--output", "out", before=before)
+    assert f"{RAW}/{TRAIN}: no room on the disk" in answer
+    listed = user.start("prepare_data.py", "--output", "out", before=before).stdout
+    assert re.findall(rf"{TRAIN}.*", listed) == [f"{TRAIN}.incomplete 102400"]
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_a_full_disk_while_weights_come(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    hub.add("model", FINETUNED, weights(tiny_model(embedding_dim=64), tmp_path))
+    user.cache.mkdir()
+    before = on_a_small_disk(user.cache, 100)
+    assert f"{FINETUNED}: no room on the disk" in user.fail(*STORY, before=before)
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_a_full_disk_while_the_result_is_written(user: User, undisturbed: Path) -> None:
+    (user.place / "small").mkdir()
+    before = on_a_small_disk(user.place / "small", 8)
+    arguments = ["--source", undisturbed.parent, "--output", "small/data"]
+    assert "no room on the disk" in user.fail("prepare_data.py", *arguments, before=before)
+    assert "parquet" not in user.start("prepare_data.py", *arguments, before=before).stdout
+
+
+def test_a_kill_leaves_nothing_that_looks_whole(
+    hub: FakeHub, user: User, texts: dict[str, bytes], undisturbed: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
+    hub.fail(f"GET .*{TRAIN}", skip=1, silent=True, times=10**6)
+    command = [sys.executable, str(ROOT / "prepare_data.py"), "--output", "data"]
+    with subprocess.Popen(command, cwd=user.place, env=user.environment) as process:
+        while len(ranges(hub, TRAIN)) < 1 or sum(TRAIN in request for request in hub.requests) < 3:
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    assert not list(user.place.rglob(TRAIN))
+    hub.faults.clear()
+    user.succeed("prepare_data.py", "--output", "out")
+    assert same_data(user.place / "out", undisturbed)

@@ -20,14 +20,13 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # bounds of the Hub's s
 def data_card(stats: dict[str, Any]) -> str:
     """The card of a balanced data set from what stats.json holds."""
     settings, splits, parquet = stats["settings"], stats["splits"], stats["parquet"]
-    source = settings["source"].partition("@")[0] if stats["commit"] else Path(settings["source"]).name
     metadata = DatasetCardData(
         language="en",
         license="cdla-sharing-1.0",
         pretty_name="Balanced TinyStories instructions",
         size_categories=size_category(sum(split["num_examples"] for split in parquet.values())),
         task_categories=["text-generation"],
-        source_datasets=[source] if stats["commit"] else None,
+        source_datasets=[stats["source"]] if stats["commit"] else None,
         configs=[
             {
                 "config_name": "default",
@@ -65,7 +64,7 @@ story, `ending` is `happy` or `sad`. Kept: {balanced}.
 
 | what | which |
 |---|---|
-| source | `{source}` |
+| source | `{stats["source"]}` |
 | its commit | {f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder"} |
 | seed | {settings["seed"]} |
 | records read of each split | {"all" if settings["limit"] is None else f"at most {settings['limit']:,}"} |
@@ -110,13 +109,13 @@ def model_card(
         language="en",
         library_name="pytorch",
         pipeline_tag="text-generation",
-        base_model=_hub_id(run["base"]),
-        datasets=_hub_id(data["source"]),
+        base_model=_hub_id(run["base"]["name"]),
+        datasets=_hub_id(data["name"]),
         model_name=name,
         eval_results=[
             EvalResult(
                 task_type="text-generation",
-                dataset_type=_hub_id(data["source"]) or Path(data["source"]).name,
+                dataset_type=_hub_id(data["name"]) or Path(data["name"]).name,
                 dataset_name="Balanced TinyStories instructions",
                 dataset_split="validation",
                 dataset_revision=data["commit"],
@@ -129,8 +128,8 @@ def model_card(
     )
     context = run["model"]["context_length"]
     facts = {
-        "base": f"`{run['base']}`" + (f", commit `{run['base_commit']}`" if run["base_commit"] else ""),
-        "data": f"`{data['source']}`" + (f", commit `{data['commit']}`" if data["commit"] else ""),
+        "base": _origin(**run["base"]),
+        "data": _origin(data["name"], data["commit"]),
         "examples": ", ".join(
             f"{data[split]['examples']:,} for {split}" for split in ("train", "validation") if split in data
         ),
@@ -160,7 +159,7 @@ A GPT-2 that writes a short children's story about a given topic, with a happy o
 from model import load_model  # of {CODE}
 from generate import generate_story
 
-print(generate_story(load_model("THIS REPO'S ID"), "a lost dog", "sad"))
+print(generate_story(load_model("{settings["push_to_hub"] or "namespace/name"}"), "a lost dog", "sad"))
 ```
 
 ## Results
@@ -200,6 +199,11 @@ def size_category(examples: int) -> str:
 def _hub_id(name: str) -> str | None:
     """The repo id of a Hub name; None for a path."""
     return name.partition("@")[0] if hub.NAME.fullmatch(name) and not Path(name).exists() else None
+
+
+def _origin(name: str, commit: str | None) -> str:
+    """What something was made from; of a path, its last part alone, as a card is for others to read."""
+    return f"`{name}`, commit `{commit}`" if commit else f"`{Path(name).name}`, a local folder or file"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

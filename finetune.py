@@ -135,21 +135,14 @@ def save(model: GPT2, folder: Path, card: str) -> None:
 
 
 def run_report(
-    settings: Settings,
-    base: str,
-    base_file: Path,
-    model: GPT2,
-    data: str,
-    data_folder: Path,
-    examples: Examples,
+    settings: Settings, model: GPT2, base: dict[str, Any], data: dict[str, Any], examples: Examples
 ) -> dict[str, Any]:
     """What run.json holds: all that is needed to tell how a model came about."""
     return {
         "settings": asdict(settings),
         "base": base,
-        "base_commit": hub.commit_of(base_file.parent),
         "model": asdict(model.config) | {"parameters": sum(p.numel() for p in model.parameters())},
-        "data": {"source": data, "commit": hub.commit_of(data_folder)}
+        "data": data
         | {
             split: {"examples": len(rows), "fingerprint": rows.fingerprint}
             for split, rows in examples.items()
@@ -222,7 +215,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     if "validation" in examples:  # what is broken in it fails now, not after an epoch
         validation_loss(model, itertools.islice(batches(examples["validation"]), 2), compute)
-    report = run_report(settings, base, base_file, model, source, data_folder, examples)
+    report = run_report(
+        settings,
+        model,
+        {"name": base, "commit": hub.commit_of(base_file.parent)},
+        {"name": source, "commit": hub.commit_of(data_folder)},
+        examples,
+    )
     remove_run(output)
     with whole_file(output / "run.json") as file:
         file.write_text(json.dumps(report, indent=2) + "\n")

@@ -66,6 +66,8 @@ class Patience:
 
     def spend(self, error: Exception) -> None:
         """Wait until the next try is due. Raises InputError if there is none."""
+        if isinstance(error, InputError):
+            raise error
         reason = _reason(error)
         if not _passes(error):
             raise InputError(f"{self.what}: {reason}") from error
@@ -139,8 +141,6 @@ def patiently(what: str, attempt: Callable[[], T]) -> T:
         _be_brief()
         try:
             return attempt()
-        except InputError:
-            raise
         except Exception as error:  # huggingface_hub and what is below it raise many unrelated kinds
             patience.spend(error)
 

@@ -23,13 +23,15 @@ from the Hub is kept in data/raw/, so that a run that was cut off goes on from t
 
 import itertools
 import json
-import re
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+import os
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -42,14 +44,18 @@ from cli import InputError, parse, run, setting
 from dataset import LOCAL_DATA, format_instruction
 from files import make_writable, whole_folder
 
+T = TypeVar("T")
+
 SOURCE = "roneneldan/TinyStoriesInstruct"
 FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}
 RAW_FOLDER = Path("data/raw")
-END_OF_RECORD = "<|endoftext|>"
-FIELD = re.compile(r"\s*(Features|Words|Summary|Random sentence|Story):(.*)")
-LONGEST_RECORD = 1 << 20  # bytes; the longest real ones have about 10,000
+END_OF_RECORD = b"<|endoftext|>"
+FIELDS = frozenset(("Features", "Words", "Summary", "Random sentence", "Story"))
+PIECE = 2 << 20  # bytes of text that are parsed at a time
+PARALLEL_FROM = 100 << 20  # bytes from which it is worth starting processes
+MOST_WORKERS = 2  # of about 130 MB each
 SCHEMA = pa.schema([(name, pa.string()) for name in ("instruction", "response", "ending")])
-ROW_GROUP = 10_000  # examples
+ROW_GROUP = 2_000  # examples
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,7 @@ class Settings:
     push_to_hub: str | None = setting(None, "repo to send the result to, namespace/name; default: none")
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What one raw record says, all texts stripped. `features` is None where it has no Features line."""
 
     story: str
@@ -92,27 +97,40 @@ class Skipped(Exception):
     """A record that cannot become an example; the message is the counter it goes under."""
 
 
-def split_records(blocks: Iterable[bytes], counts: Counter[str]) -> Iterator[tuple[int, bytes]]:
-    """Blocks of raw text -> the start (in bytes) and the text of one record after another.
+def whole_records(blocks: Iterable[bytes], size: int) -> Iterator[tuple[int, bytes]]:
+    """Blocks of raw text -> start (in bytes) and text of pieces, at least `size` bytes read for each.
+
+    A piece ends behind an end marker, the last one where the text does. Raises InputError if there is none.
+    """
+    start, held = 0, bytearray()
+    for block in blocks:
+        held += block
+        if len(held) >= size:
+            end = held.rfind(END_OF_RECORD)
+            if end < 0:
+                marker = END_OF_RECORD.decode()
+                raise InputError(f"--source: no {marker} in {size:,} bytes; this is not TinyStoriesInstruct")
+            end += len(END_OF_RECORD)
+            yield start, bytes(held[:end])
+            del held[:end]
+            start += end
+    yield start, bytes(held)
+
+
+def split_records(text: bytes, counts: Counter[str]) -> Iterator[tuple[int, bytes]]:
+    """The start (in bytes) and the text of one record after another in a piece of raw text.
 
     The end marker, which may stand alone or behind text, is not part of it. What follows the last one is no
     record: nobody knows where it would have ended. `counts` is added up to: rows (lines of text).
     """
     start = 0
-    rest = b""
-    for block in blocks:
-        *records, rest = (rest + block).split(END_OF_RECORD.encode())
-        for text in records:
-            counts["rows"] += text.count(b"\n")
-            if text and not text.isspace():
-                yield start, text
-            start += len(text) + len(END_OF_RECORD)
-        if len(rest) > LONGEST_RECORD:
-            raise InputError(
-                f"--source: no {END_OF_RECORD} in {LONGEST_RECORD:,} bytes; this is not TinyStoriesInstruct"
-            )
-    if start or rest:
-        counts["rows"] += rest.count(b"\n") + (not rest.endswith(b"\n"))
+    *records, rest = text.split(END_OF_RECORD)
+    for raw in records:
+        counts["rows"] += raw.count(b"\n")
+        if raw and not raw.isspace():
+            yield start, raw
+        start += len(raw) + len(END_OF_RECORD)
+    counts["rows"] += rest.count(b"\n") + (rest[-1:] not in (b"", b"\n"))
     if rest.strip():
         counts["records"] += 1
         counts["skipped: unterminated"] += 1
@@ -126,51 +144,51 @@ def parse_record(raw: bytes) -> Record:
     is one line. Where a field stands twice, the first one that is not empty counts.
     """
     text = raw.decode(errors="replace").removeprefix("\ufeff")
-    lines = text.replace("\r\n", "\n").split("\n")
-    if not FIELD.match(next(filter(str.strip, lines), "")):
-        raise Skipped("cut-off start")
+    lines = (text.replace("\r\n", "\n") if "\r" in text else text).split("\n")
     fields: dict[str, str] = {}
     name = ""
-    start = None
-    for number, line in enumerate(lines):
-        match = FIELD.match(line)
-        if match and match[1] == "Story":
-            start = number
-            break
-        if match:
-            name = match[1]
-            fields[name] = fields.get(name) or match[2].strip()
+    for start, line in enumerate(lines):  # noqa: B007
+        if found := field(line):
+            name, value = found
+            if name == "Story":
+                break
+            fields[name] = fields.get(name) or value
         elif line.strip():
+            if not name:
+                raise Skipped("cut-off start")
             fields[name] = f"{fields[name]} {line.strip()}".strip()
-    if start is None:
+    else:
         raise Skipped("no story")
 
     end = len(lines)
-    while end > start + 1 and (_closing_field(lines[end - 1]) or not lines[end - 1].strip()):
+    closing = []
+    while end > start + 1:
+        found = field(lines[end - 1])
+        if found and found[0] != "Story":
+            closing.append(found)
+        elif lines[end - 1].strip():
+            break
         end -= 1
-    for line in lines[end:]:
-        if match := FIELD.match(line):
-            fields[match[1]] = fields.get(match[1]) or match[2].strip()
+    for name, content in reversed(closing):
+        fields[name] = fields.get(name) or content
 
-    first = FIELD.match(lines[start])
-    assert first
-    story = "\n".join([first[2], *lines[start + 1 : end]]).strip()
+    story = "\n".join([value, *lines[start + 1 : end]]).strip()
     summary = fields.get("Summary", "")
+    features = fields.get("Features")
     if not story:
         raise Skipped("empty story")
     if not summary:
         raise Skipped("empty summary" if "Summary" in fields else "no summary")
-    features = fields.get("Features")
-    if "\ufffd" in f"{story}{summary}{features}":
+    if "\ufffd" in text and "\ufffd" in f"{story}{summary}{features}":
         raise Skipped("invalid UTF-8")
-    return Record(
-        story, summary, None if features is None else tuple(item.strip() for item in features.split(","))
-    )
+    return Record(story, summary, None if features is None else tuple(map(str.strip, features.split(","))))
 
 
-def _closing_field(line: str) -> bool:
-    match = FIELD.match(line)
-    return match is not None and match[1] != "Story"
+def field(line: str) -> tuple[str, str] | None:
+    """Name and content of a line that is a field."""
+    name, colon, value = line.partition(":")
+    name = name.lstrip()
+    return (name, value.strip()) if colon and name in FIELDS else None
 
 
 @dataclass(frozen=True)
@@ -187,7 +205,10 @@ class LocalFile:
         return hub.read_blocks(self.file)
 
 
-def open_source(source: str) -> tuple[dict[str, LocalFile | hub.StreamedFile], str | None]:
+RawFile = LocalFile | hub.StreamedFile
+
+
+def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
     """The raw file of each split, in a folder or on the Hub (`id[@revision]`), and the commit there.
 
     Raises InputError if a file is missing, or the Hub does not give it.
@@ -205,13 +226,14 @@ def open_source(source: str) -> tuple[dict[str, LocalFile | hub.StreamedFile], s
 
 
 def parsed_records(
-    blocks: Iterable[bytes], unlabelled: str, limit: int | None, counts: Counter[str]
+    text: bytes, unlabelled: str, limit: int | None, counts: Counter[str]
 ) -> Iterator[tuple[int, int, Record]]:
-    """Start and size (in bytes) in the raw text, and content, of every usable record, in order.
+    """Start and size (in bytes), and content, of every usable record in a piece of raw text, in order.
 
-    `counts` is added up to: rows, records, records by ending, and what was skipped, by reason.
+    `counts` is added up to: rows, records (until there are `limit`), records by ending, and what was skipped,
+    by reason.
     """
-    for start, raw in split_records(blocks, counts):
+    for start, raw in split_records(text, counts):
         counts["records"] += 1
         try:
             record = parse_record(raw)
@@ -219,10 +241,11 @@ def parsed_records(
                 counts["without features"] += 1
                 if unlabelled == "drop":
                     raise Skipped("without features")
-            counts[record.ending] += 1
-            yield start, len(raw), record
         except Skipped as reason:
             counts[f"skipped: {reason}"] += 1
+        else:
+            counts[record.ending] += 1
+            yield start, len(raw), record
         if counts["records"] == limit:
             return
 
@@ -238,13 +261,17 @@ def parsed_examples_generator(
 ) -> Iterator[dict[str, str]]:
     """Yield {"instruction", "response", "ending"} for every usable record, in the order of the raw text.
 
-    `blocks` is the raw text in pieces of any size; default: the split of `source`. `counts`: see
+    `blocks` is the raw text in blocks of any size; default: the split of `source`. `counts`: see
     `parsed_records`.
     """
+    counts = Counter() if counts is None else counts
     if blocks is None:
         blocks = open_source(source)[0][split].blocks()
-    for _, _, record in parsed_records(blocks, unlabelled, limit, Counter() if counts is None else counts):
-        yield record.example()
+    for _, text in whole_records(blocks, PIECE):
+        for _, _, record in parsed_records(text, unlabelled, limit, counts):
+            yield record.example()
+        if counts["records"] == limit:
+            return
 
 
 def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarray:
@@ -259,9 +286,8 @@ def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarr
     return rng.permutation(np.concatenate([rng.choice(members, size, replace=False) for members in classes]))
 
 
-@dataclass(frozen=True)
-class Index:
-    """Where the usable records of a raw file are; all arrays (N,)."""
+class Index(NamedTuple):
+    """Where the usable records of a raw text are; all arrays (N,)."""
 
     starts: np.ndarray  # int64, bytes
     sizes: np.ndarray  # int32, bytes
@@ -269,43 +295,88 @@ class Index:
 
 
 def index_records(
-    raw: LocalFile | hub.StreamedFile, split: str, settings: Settings, counts: Counter[str]
+    raw: RawFile, split: str, settings: Settings, counts: Counter[str], pool: ProcessPoolExecutor | None
 ) -> Index:
-    """Read a raw file from end to end."""
-    starts, sizes, sad = array("q"), array("i"), bytearray()
-    total = raw.size if settings.limit is None else None
-    with tqdm(total=total, desc=split, unit="B", unit_scale=True) as progress:
+    """Read a raw file from end to end. `counts`: see `parsed_records`."""
+    limit = settings.limit
+    parts = []
+    with tqdm(total=raw.size if limit is None else None, desc=split, unit="B", unit_scale=True) as progress:
 
         def shown() -> Iterator[bytes]:
             for block in raw.blocks():
-                yield block
-                seconds = progress.format_dict["elapsed"] or 1e-9
-                rows, records = counts["rows"], counts["records"]
-                progress.set_postfix_str(
-                    f"{rows:,} rows, {records:,} records, {records / seconds:,.0f} records/s", refresh=False
-                )
                 progress.update(len(block))
+                yield block
 
-        for start, size, record in parsed_records(shown(), settings.unlabelled, settings.limit, counts):
-            starts.append(start)
-            sizes.append(size)
-            sad.append(record.ending == "sad")
-    return Index(np.frombuffer(starts, np.int64), np.frombuffer(sizes, np.int32), np.frombuffer(sad, bool))
+        pieces = (
+            (start, text, settings.unlabelled, limit and limit - counts["records"])
+            for start, text in whole_records(shown(), PIECE)
+        )
+        for part, more in in_order(index_piece, pieces, pool):
+            parts.append(part)
+            counts.update(more)
+            speed = counts["records"] / max(progress.format_dict["elapsed"], 1e-3)
+            progress.set_postfix_str(
+                f"{counts['rows']:,} rows, {counts['records']:,} records, {speed:,.0f} records/s"
+            )
+            if counts["records"] == limit:
+                break
+    return Index(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def examples_at(raw: BinaryIO, index: Index, kept: np.ndarray) -> Iterator[dict[str, str]]:
-    """The examples number `kept` of an index, read where they lie."""
-    for i in kept:
-        raw.seek(index.starts[i])
-        yield parse_record(raw.read(index.sizes[i])).example()
+def index_piece(start: int, text: bytes, unlabelled: str, limit: int | None) -> tuple[Index, Counter[str]]:
+    """The index of a piece of raw text that starts at byte `start`, and its counts."""
+    counts: Counter[str] = Counter()
+    found = [
+        (start + offset, size, record.ending == "sad")
+        for offset, size, record in parsed_records(text, unlabelled, limit, counts)
+    ]
+    starts, sizes, sad = zip(*found, strict=True) if found else ((), (), ())
+    return Index(np.array(starts, np.int64), np.array(sizes, np.int32), np.array(sad, bool)), counts
 
 
-def write_parquet(file: Path, examples: Iterator[dict[str, str]]) -> dict[str, int]:
-    """Write the examples, a row group at a time. Returns their number and size, and that of the file."""
+def in_order(
+    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], pool: ProcessPoolExecutor | None
+) -> Iterator[T]:
+    """What `work` returns for each of `arguments`; a pool's processes work on it, a little ahead."""
+    if pool is None:
+        yield from itertools.starmap(work, arguments)
+        return
+    waiting: deque[Future[T]] = deque()
+    for these in arguments:
+        waiting.append(pool.submit(work, *these))
+        while len(waiting) > 2 * MOST_WORKERS or (waiting and waiting[0].done()):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def start_pool(parallel: bool) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    if not parallel:
+        return nullcontext()
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    return ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def read_examples(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:
+    """The examples of the records that lie at these places of a raw text."""
+    columns: dict[str, list[str]] = {name: [] for name in SCHEMA.names}
+    with open(file, "rb", buffering=0) as raw:
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            raw.seek(start)
+            for name, value in parse_record(raw.read(size)).example().items():
+                columns[name].append(value)
+    return pa.table(columns, SCHEMA)
+
+
+def write_parquet(file: Path, groups: Iterable[pa.Table]) -> dict[str, int]:
+    """Write the examples, a row group a table. Returns their number and size, and that of the file."""
     num_examples = num_bytes = 0
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-        while group := list(itertools.islice(examples, ROW_GROUP)):
-            table = pa.Table.from_pylist(group, SCHEMA)
+        for table in groups:
             writer.write_table(table)
             num_examples += table.num_rows
             num_bytes += table.nbytes
@@ -326,25 +397,36 @@ def main(argv: list[str] | None = None) -> None:
 
     stats: dict[str, dict[str, int]] = {}
     parquet: dict[str, dict[str, int]] = {}
-    with whole_folder(output) as folder:
+    parallel = settings.limit is None and raw["train"].size >= PARALLEL_FROM
+    with whole_folder(output) as folder, start_pool(parallel) as pool:
         for number, split in enumerate(FILES):
             counts = Counter[str]()
-            index = index_records(raw[split], split, settings, counts)
+            index = index_records(raw[split], split, settings, counts, pool)
             kept = choose(index.sad, settings.balance, np.random.default_rng([settings.seed, number]))
             counts["kept sad"] = int(index.sad[kept].sum())
             counts["kept happy"] = len(kept) - counts["kept sad"]
             stats[split] = dict(counts)
             if len(kept):  # a split without examples is left out: `datasets` could not load it
-                with open(raw[split].file, "rb") as file:
-                    parquet[split] = write_parquet(
-                        folder / f"{split}.parquet", examples_at(file, index, kept)
-                    )
+                places = (
+                    (raw[split].file, index.starts[group], index.sizes[group])
+                    for group in np.split(kept, range(ROW_GROUP, len(kept), ROW_GROUP))
+                )
+                groups = in_order(read_examples, places, pool)
+                parquet[split] = write_parquet(folder / f"{split}.parquet", groups)
             elif split == "train":
                 raise InputError(
                     f"--source {settings.source}: no example is left for training ({_summary(counts)})"
                     + ("; try --no-balance" if settings.balance else "")
                 )
-        report = {"settings": asdict(settings), "commit": commit, "splits": stats, "parquet": parquet}
+        report = {
+            "source": settings.source.partition("@")[0] if commit else Path(settings.source).resolve().name,
+            "commit": commit,
+            "settings": {
+                name: getattr(settings, name) for name in ("balance", "unlabelled", "limit", "seed")
+            },
+            "splits": stats,
+            "parquet": parquet,
+        }
         (folder / "stats.json").write_text(json.dumps(report, indent=2) + "\n")
         (folder / "README.md").write_text(data_card(report))
     for split, counted in stats.items():

@@ -101,7 +101,7 @@ def test_a_run_writes_what_the_design_promises(checkpoint: str, data: str, tmp_p
     assert f"{validation[2]:.4f}" in card
     report = json.loads((output / "run.json").read_text())
     assert report["settings"]["batch_size"] == 4
-    assert report["data"]["source"] == data
+    assert report["data"]["name"] == data
     assert report["data"]["train"]["examples"] == len(load_data(data)["train"])
     assert len(report["data"]["train"]["fingerprint"]) == 16
     assert not [path for path in output.rglob(".*")]

@@ -30,13 +30,15 @@ BASE, FINETUNED = "0rn0/gpt2-30m-tinystories", "0rn0/gpt2-30m-tinystories-sft"
 DATA = "0rn0/tinystories-instruct-balanced"
 STORY = ["generate.py", "--topic", "a lost dog", "--ending", "sad", "--seed", "1", "--max-tokens", "8"]
 
-# Starts a script as the command line does, with less patience: these tests are about what it does in the end.
+# Starts a script as the command line does, but with less patience, and with several processes for a little text.
 HURRIED = """
-import runpy, sys
-import hub
+import importlib, pathlib, sys
+import cli, hub
 hub.PATIENCE, hub.FIRST_WAIT, hub.TIMEOUT = 2.0, 0.01, 0.5
 sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+script = importlib.import_module(pathlib.Path(sys.argv[0]).stem)
+script.PARALLEL_FROM, script.PIECE = 100_000, 30_000
+cli.run(script.main)
 """
 
 
@@ -376,12 +378,15 @@ def test_access_is_checked_before_the_work(hub: FakeHub, texts: dict[str, bytes]
         (READER, "the token may not do this (403)"),
     ):
         user = User(hub, tmp_path / str(token), token)
-        for repo in ("author/new", "author/theirs"):
-            for script in ("prepare_data.py", "finetune.py"):
-                hub.requests.clear()
-                answer = user.fail(script, "--push-to-hub", repo)
-                assert f"--push-to-hub {repo}: {said}" in answer
-                assert not [request for request in hub.requests if RAW in request or "0rn0" in request]
+        for script, repo in (
+            ("prepare_data.py", "author/new"),
+            ("prepare_data.py", "author/theirs"),
+            ("finetune.py", "author/theirs"),
+        ):
+            hub.requests.clear()
+            answer = user.fail(script, "--push-to-hub", repo)
+            assert f"--push-to-hub {repo}: {said}" in answer
+            assert not [request for request in hub.requests if RAW in request or "0rn0" in request]
     answer = user.fail("prepare_data.py", "--push-to-hub", "no-namespace")
     assert "--push-to-hub no-namespace: is not the name of a repo" in answer
 

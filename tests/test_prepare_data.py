@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 import prepare_data
 from cli import InputError
 from dataset import format_instruction, load_data
-from prepare_data import Record, Skipped, choose, parse_record, parsed_examples_generator, split_records
+from prepare_data import (
+    Record,
+    Skipped,
+    choose,
+    parse_record,
+    parsed_examples_generator,
+    split_records,
+    whole_records,
+)
 from samples.story_grammar import ending_of
 
 SUMMARY = "Tom finds a red shoe."
@@ -124,9 +132,9 @@ def test_a_record_without_story_or_summary_is_skipped_by_reason(lines: list[str]
         record(*lines)
 
 
-def split(text: str, block: int = 1 << 20) -> tuple[list[tuple[int, bytes]], Counter]:
+def split(text: str) -> tuple[list[tuple[int, bytes]], Counter]:
     counts: Counter[str] = Counter()
-    return list(split_records(blocks(text, block), counts)), counts
+    return list(split_records(text.encode(), counts)), counts
 
 
 def blocks(text: str, size: int = 1 << 20) -> list[bytes]:
@@ -145,20 +153,40 @@ def test_an_unterminated_last_record_is_dropped_and_counted() -> None:
     assert records == [(0, b"a\n")]
     assert counts == {"rows": 4, "records": 1, "skipped: unterminated": 1}
     assert split("a\n<|endoftext|>\n \n")[1] == {"rows": 3}
-    assert split("a<|endoftext|>")[1] == {"rows": 1}
-    assert split("") == ([], {})
+    assert split("") == ([], {"rows": 0})
 
 
-def test_a_file_without_end_markers_is_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_data, "LONGEST_RECORD", 100)
+def test_pieces_end_behind_a_record_and_make_up_the_text() -> None:
+    text = "".join(f"{'x' * (i % 7)}\n<|endoftext|>\n" for i in range(50)) + "rest"
+    pieces = list(whole_records(blocks(text, 9), size=100))
+    assert b"".join(piece for _, piece in pieces) == text.encode()
+    assert all(piece.endswith(b"<|endoftext|>") for _, piece in pieces[:-1])
+    assert [start for start, _ in pieces] == [
+        sum(len(piece) for _, piece in pieces[:i]) for i in range(len(pieces))
+    ]
+    assert len(pieces) > 5
+
+
+def test_a_file_without_end_markers_is_refused_before_memory_is_full() -> None:
     endless = (b"Once upon a time. " for _ in itertools.count())
     with pytest.raises(InputError, match="not TinyStoriesInstruct"):
-        list(split_records(endless, Counter()))
+        list(whole_records(endless, 1000))
+
+
+@pytest.mark.parametrize("piece", [1 << 10, 1 << 14])
+def test_processes_give_the_same_as_one(
+    piece: int, raw: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_data, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(prepare_data, "PIECE", piece)
+    prepare_data.main(["--source", raw, "--output", str(tmp_path / "out")])
+    for file in Path(data).iterdir():
+        assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes()
 
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20)
 texts = words.map(str.strip).filter(
-    lambda text: text and not prepare_data.FIELD.match(text) and "<|" not in text and "\ufffd" not in text
+    lambda text: text and not prepare_data.field(text) and "<|" not in text and "\ufffd" not in text
 )
 
 
@@ -261,7 +289,7 @@ def test_the_published_rule_calls_unlabelled_sad_stories_happy(raw: str, tmp_pat
 def test_no_field_text_in_any_story(raw: str, tmp_path: Path) -> None:
     data, _ = prepare(raw, tmp_path / "out", "--no-balance")
     for row in data["train"]:
-        assert not any(prepare_data.FIELD.match(line) for line in row["response"].splitlines())
+        assert not any(prepare_data.field(line) for line in row["response"].splitlines())
         assert "<|endoftext|>" not in row["response"]
 
 

@@ -23,8 +23,10 @@ from the Hub is kept in data/raw/, so that a run that was cut off goes on from t
 
 import itertools
 import json
+import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -354,11 +356,20 @@ def start_pool(parallel: bool) -> AbstractContextManager[ProcessPoolExecutor | N
     if not parallel:
         return nullcontext()
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
-    return ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent)
+    return ProcessPoolExecutor(workers, initializer=_obey_the_parent)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _obey_the_parent() -> None:
+    """In a process of the pool: Ctrl-C is the parent's to handle, and without the parent there is no work."""
+
+    def end_with_it() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent
+        parent.join()
+        os._exit(1)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def read_examples(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:

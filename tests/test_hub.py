@@ -30,7 +30,7 @@ BASE, FINETUNED = "0rn0/gpt2-30m-tinystories", "0rn0/gpt2-30m-tinystories-sft"
 DATA = "0rn0/tinystories-instruct-balanced"
 STORY = ["generate.py", "--topic", "a lost dog", "--ending", "sad", "--seed", "1", "--max-tokens", "8"]
 
-# Starts a script as the command line does, but with less patience, and with several processes for a little text.
+# Starts a script as the command line does, with less patience, and several processes for a little text.
 HURRIED = """
 import importlib, pathlib, sys
 import cli, hub

@@ -29,7 +29,7 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -297,7 +297,7 @@ class Index(NamedTuple):
 
 
 def index_records(
-    raw: RawFile, split: str, settings: Settings, counts: Counter[str], pool: ProcessPoolExecutor | None
+    raw: RawFile, split: str, settings: Settings, counts: Counter[str], pool: Executor | None
 ) -> Index:
     """Read a raw file from end to end. `counts`: see `parsed_records`."""
     limit = settings.limit
@@ -337,7 +337,7 @@ def index_piece(start: int, text: bytes, unlabelled: str, limit: int | None) -> 
 
 
 def in_order(
-    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], pool: ProcessPoolExecutor | None
+    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], pool: Executor | None
 ) -> Iterator[T]:
     """What `work` returns for each of `arguments`; a pool's processes work on it, a little ahead."""
     if pool is None:
@@ -352,7 +352,7 @@ def in_order(
         yield waiting.popleft().result()
 
 
-def start_pool(parallel: bool) -> AbstractContextManager[ProcessPoolExecutor | None]:
+def start_pool(parallel: bool) -> AbstractContextManager[Executor | None]:
     if not parallel:
         return nullcontext()
     workers = min(os.cpu_count() or 1, MOST_WORKERS)

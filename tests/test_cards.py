@@ -118,9 +118,15 @@ def test_measured_endings_are_results_too(run: Path) -> None:
     assert {result.metric_type: result.metric_value for result in results}["sad endings as asked"] == 1.0
 
 
-def test_a_checkpoint_between_validations_has_no_results(run: Path) -> None:
+def test_a_card_tells_of_its_step_and_what_was_before_it(run: Path) -> None:
     report, metrics = read(run)
-    assert metadata(cards.model_card(report, metrics[:2], 2)).eval_results is None
+    first, second = [line for line in metrics if "validation_loss" in line]
+    text = cards.model_card(report, metrics, first["step"])
+    assert metadata(text).eval_results[0].metric_value == first["validation_loss"]
+    assert f"{second['validation_loss']:.4f}" not in text
+    between = cards.model_card(report, metrics, first["step"] + 1)
+    assert metadata(between).eval_results is None
+    assert f"{first['validation_loss']:.4f} |" in between
 
 
 def test_the_hub_accepts_both(run: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,8 +223,10 @@ def test_no_row_is_lost_or_doubled(
     hub.add("dataset", RAW, texts)
     hub.fail(f"GET /objects/.*{TRAIN}", **FAULTS[fault])
     hub.fail(f"GET /datasets/.*{VALIDATION}", **FAULTS[fault])
-    user.succeed("prepare_data.py", "--output", "data")
+    done = user.succeed("prepare_data.py", "--output", "data")
     assert same_data(user.place / "data", undisturbed)
+    if "429" in fault:
+        assert f"{TRAIN}: the Hub answers 429 Too Many Requests; trying again in 1 s" in done.stderr
     if "dropped" in fault:  # and what had come was not asked for again
         assert ranges(hub, TRAIN)[1] == 50_000
 

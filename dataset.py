@@ -88,7 +88,10 @@ def locate_data(name: str) -> Path:
         raise InputError(
             f"--data {name}: no such folder, and not a Hub id; make one with prepare_data.py --output {name}"
         )
-    return hub.fetch(name, "dataset")
+    try:
+        return hub.fetch(name, "dataset")
+    except InputError as error:
+        raise InputError(f"{error}; or make a data set with prepare_data.py") from error
 
 
 def load_data(name: str) -> "datasets.DatasetDict":

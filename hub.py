@@ -26,6 +26,7 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -98,7 +99,12 @@ def _passes(error: Exception) -> bool:
     response = _response(error)
     if response is not None:
         return response.status_code in PASSING
-    return any(isinstance(e, httpx2.TransportError) for e in _causes(error))
+    return any(isinstance(e, httpx2.TransportError) or _is_short(e) for e in _causes(error))
+
+
+def _is_short(error: BaseException) -> bool:
+    """Whether huggingface_hub found that less came than was to come; it has no class for that."""
+    return isinstance(error, OSError) and str(error).startswith("Consistency check failed")
 
 
 def _retry_after(error: Exception) -> float:
@@ -112,6 +118,8 @@ def _reason(error: Exception) -> str:
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"no room on the disk for {cause.filename or 'it'}; make some and start again"
+        if isinstance(cause, OfflineModeIsEnabled):
+            return "HF_HUB_OFFLINE is set, and the Hub's cache does not hold it; unset it"
         if isinstance(cause, RepositoryNotFoundError):
             return "the Hub has no such repo, or shows it to others only (log in with `uv run hf auth login`)"
         if isinstance(cause, RevisionNotFoundError):
@@ -129,7 +137,7 @@ def _reason(error: Exception) -> str:
             return "no answer from the Hub"
         if isinstance(cause, httpx2.ConnectError):
             return "no connection to the Hub"
-        if isinstance(cause, httpx2.TransportError):
+        if isinstance(cause, httpx2.TransportError) or _is_short(cause):
             return "the connection to the Hub was lost"
     return f"{type(error).__name__}: {error}".strip().split("\n")[0][:200]
 
@@ -138,14 +146,14 @@ def patiently(what: str, attempt: Callable[[], T]) -> T:
     """What `attempt` returns. Raises InputError, starting with `what`, when there is no use in trying on."""
     patience = Patience(what)
     while True:
-        _be_brief()
+        _set_up_client()
         try:
             return attempt()
         except Exception as error:  # huggingface_hub and what is below it raise many unrelated kinds
             patience.spend(error)
 
 
-def _be_brief() -> None:
+def _set_up_client() -> None:
     """No warnings of huggingface_hub's beside our own lines, and no request that waits for ever."""
     logging.set_verbosity_error()
     hooks = get_session().event_hooks["request"]
@@ -257,6 +265,8 @@ class StreamedFile:
                         self.digest.update(block)
                         patience.progress()
                         yield block
+                    if offset < self.size:
+                        raise httpx2.ReadError("the answer ended early")
                 except Exception as error:
                     patience.spend(error)
             os.fsync(out.fileno())
@@ -267,7 +277,7 @@ class StreamedFile:
 
     def _from_hub(self, offset: int) -> Iterator[bytes]:
         """The bytes from `offset` on, as far as one connection gives them."""
-        _be_brief()
+        _set_up_client()
         url = hf_hub_url(self.repo_id, self.filename, repo_type="dataset", revision=self.commit)
         # A compressed answer would count other bytes than the file's.
         headers = build_hf_headers() | {"Range": f"bytes={offset}-", "Accept-Encoding": "identity"}
@@ -318,7 +328,7 @@ def push(folder: Path, repo_id: str, repo_type: str) -> None:
 
 
 def type_of(folder: Path) -> str:
-    """ "model" or "dataset", by what a folder holds. Raises InputError if it is neither."""
+    """What a folder holds, "model" or "dataset". Raises InputError if it is neither."""
     if (folder / "model.safetensors").is_file():
         return "model"
     if (folder / "stats.json").is_file():

@@ -356,7 +356,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
 def locate(path: str) -> Path:
     """The file that holds the weights of `path` (see `load_model`), fetched if it is the name of a Hub repo.
 
-    Raises CheckpointError, and InputError where the Hub does not give it.
+    Raises CheckpointError.
     """
     local = Path(path)
     if local.is_file():
@@ -366,7 +366,10 @@ def locate(path: str) -> Path:
     if local.is_dir():
         folder = local
     elif hub.NAME.fullmatch(path) and not local.parent.exists() and local.suffix not in SUFFIXES:
-        folder = hub.fetch(path, "model", _files_to_fetch)
+        try:
+            folder = hub.fetch(path, "model", _files_to_fetch)
+        except ValueError as error:
+            raise CheckpointError(f"{error}; or name a checkpoint that is here with --checkpoint") from error
     else:
         raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
     named = folder / "model.safetensors"

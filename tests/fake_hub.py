@@ -43,6 +43,7 @@ class Fault:
     status: int | None = None  # answered in place of the file
     headers: Mapping[str, str] = field(default_factory=dict)
     after_bytes: int | None = None  # of the body, sent or received; then the connection is closed
+    honest: bool = True  # the answer tells the length that was to come
     reset: bool = False  # closed with a TCP reset
     silent: bool = False  # never answered
 
@@ -193,13 +194,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send(json.dumps(answer).encode(), status, **headers)
 
     def send(self, content: bytes, status: int, **headers: str) -> None:
+        limit = self.fault.after_bytes if self.fault and self.command == "GET" else None
+        told = len(content) if not self.fault or self.fault.honest else len(content[:limit])
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+        for name, value in {"Content-Length": str(told), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
-        limit = self.fault.after_bytes if self.fault and self.command == "GET" else None
         self.wfile.write(content[:limit])
         if limit is not None and limit < len(content):
             self.wfile.flush()

@@ -414,8 +414,8 @@ def main(argv: list[str] | None = None) -> None:
             counts = Counter[str]()
             index = index_records(raw[split], split, settings, counts, pool)
             kept = choose(index.sad, settings.balance, np.random.default_rng([settings.seed, number]))
+            counts["kept happy"] = int((~index.sad[kept]).sum())
             counts["kept sad"] = int(index.sad[kept].sum())
-            counts["kept happy"] = len(kept) - counts["kept sad"]
             stats[split] = dict(counts)
             if len(kept):  # a split without examples is left out: `datasets` could not load it
                 places = (

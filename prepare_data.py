@@ -4,36 +4,20 @@
     uv run python prepare_data.py --source FOLDER --output DIR     # from the two text files in FOLDER
     uv run python prepare_data.py --push-to-hub you/my-data-set    # and send the result to the Hub
 
-The raw text holds one record after another, each some lines of fields (Features, Words, Summary, Random
-sentence, Story; in any order, the story may have fields behind it) up to an <|endoftext|>:
-
-    Features: Dialogue, BadEnding
-    Summary: Lily loses her kite.
-    Story:
-    Lily had a red kite. ...
-    <|endoftext|>
-
-A summary becomes the topic of the instruction; a record is sad when BadEnding is one of its features, and
-happy otherwise. The text is read twice: once from end to end for where the usable records lie and how they
-end, then at the places of those that were drawn. So memory holds 13 bytes a record, whatever the size.
+The raw text (see records.py) is read twice: once from end to end for where the usable records lie and how
+they end, then at the places of those that were drawn. So memory holds 13 bytes a record, whatever the size.
 
 The output folder is what is pushed to the Hub: a Parquet file a split, a data card and stats.json. Raw text
 from the Hub is kept in data/raw/, so that a run that was cut off goes on from there; it may be deleted.
 """
 
-import itertools
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,19 +27,16 @@ from tqdm import tqdm
 import hub
 from cards import data_card
 from cli import InputError, parse, run, setting
-from dataset import LOCAL_DATA, format_instruction
+from dataset import LOCAL_DATA
 from files import make_writable, whole_folder
-
-T = TypeVar("T")
+from processes import in_order, start_pool
+from records import parse_record, parsed_records, whole_records
 
 SOURCE = "roneneldan/TinyStoriesInstruct"
 FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}
 RAW_FOLDER = Path("data/raw")
-END_OF_RECORD = b"<|endoftext|>"
-FIELDS = frozenset(("Features", "Words", "Summary", "Random sentence", "Story"))
 PIECE = 2 << 20  # bytes of text that are parsed at a time
 PARALLEL_FROM = 100 << 20  # bytes from which it is worth starting processes
-MOST_WORKERS = 2  # of about 130 MB each
 SCHEMA = pa.schema([(name, pa.string()) for name in ("instruction", "response", "ending")])
 ROW_GROUP = 2_000  # examples
 
@@ -74,123 +55,6 @@ class Settings:
     limit: int | None = setting(None, "read at most this many records of each split", at_least=1)
     seed: int = setting(0, "which happy stories are drawn, and the order of the examples", at_least=0)
     push_to_hub: str | None = setting(None, "repo to send the result to, namespace/name; default: none")
-
-
-class Record(NamedTuple):
-    """What one raw record says, all texts stripped. `features` is None where it has no Features line."""
-
-    story: str
-    summary: str
-    features: tuple[str, ...] | None
-
-    @property
-    def ending(self) -> str:
-        return "sad" if self.features is not None and "BadEnding" in self.features else "happy"
-
-    def example(self) -> dict[str, str]:
-        return {
-            "instruction": format_instruction(self.summary, self.ending),
-            "response": self.story,
-            "ending": self.ending,
-        }
-
-
-class Skipped(Exception):
-    """A record that cannot become an example; the message is the counter it goes under."""
-
-
-def whole_records(blocks: Iterable[bytes], size: int) -> Iterator[tuple[int, bytes]]:
-    """Blocks of raw text -> start (in bytes) and text of pieces, at least `size` bytes read for each.
-
-    A piece ends behind an end marker, the last one where the text does. Raises InputError if there is none.
-    """
-    start, held = 0, bytearray()
-    for block in blocks:
-        held += block
-        if len(held) >= size:
-            end = held.rfind(END_OF_RECORD)
-            if end < 0:
-                marker = END_OF_RECORD.decode()
-                raise InputError(f"--source: no {marker} in {size:,} bytes; this is not TinyStoriesInstruct")
-            end += len(END_OF_RECORD)
-            yield start, bytes(held[:end])
-            del held[:end]
-            start += end
-    yield start, bytes(held)
-
-
-def split_records(text: bytes, counts: Counter[str]) -> Iterator[tuple[int, bytes]]:
-    """The start (in bytes) and the text of one record after another in a piece of raw text.
-
-    The end marker, which may stand alone or behind text, is not part of it. What follows the last one is no
-    record: nobody knows where it would have ended. `counts` is added up to: rows (lines of text).
-    """
-    start = 0
-    *records, rest = text.split(END_OF_RECORD)
-    for raw in records:
-        counts["rows"] += raw.count(b"\n")
-        if raw and not raw.isspace():
-            yield start, raw
-        start += len(raw) + len(END_OF_RECORD)
-    counts["rows"] += rest.count(b"\n") + (rest[-1:] not in (b"", b"\n"))
-    if rest.strip():
-        counts["records"] += 1
-        counts["skipped: unterminated"] += 1
-
-
-def parse_record(raw: bytes) -> Record:
-    """The fields of one record. Raises Skipped where it does not hold both a summary and a story.
-
-    Before the story, a line that is no field continues the field above it. After it, a line that looks like
-    a field is story text unless only fields (and blanks) follow it up to the end of the record; such a field
-    is one line. Where a field stands twice, the first one that is not empty counts.
-    """
-    text = raw.decode(errors="replace").removeprefix("\ufeff")
-    lines = (text.replace("\r\n", "\n") if "\r" in text else text).split("\n")
-    fields: dict[str, str] = {}
-    name = ""
-    for start, line in enumerate(lines):  # noqa: B007
-        if found := field(line):
-            name, value = found
-            if name == "Story":
-                break
-            fields[name] = fields.get(name) or value
-        elif line.strip():
-            if not name:
-                raise Skipped("cut-off start")
-            fields[name] = f"{fields[name]} {line.strip()}".strip()
-    else:
-        raise Skipped("no story")
-
-    end = len(lines)
-    closing = []
-    while end > start + 1:
-        found = field(lines[end - 1])
-        if found and found[0] != "Story":
-            closing.append(found)
-        elif lines[end - 1].strip():
-            break
-        end -= 1
-    for name, content in reversed(closing):
-        fields[name] = fields.get(name) or content
-
-    story = "\n".join([value, *lines[start + 1 : end]]).strip()
-    summary = fields.get("Summary", "")
-    features = fields.get("Features")
-    if not story:
-        raise Skipped("empty story")
-    if not summary:
-        raise Skipped("empty summary" if "Summary" in fields else "no summary")
-    if "\ufffd" in text and "\ufffd" in f"{story}{summary}{features}":
-        raise Skipped("invalid UTF-8")
-    return Record(story, summary, None if features is None else tuple(map(str.strip, features.split(","))))
-
-
-def field(line: str) -> tuple[str, str] | None:
-    """Name and content of a line that is a field."""
-    name, colon, value = line.partition(":")
-    name = name.lstrip()
-    return (name, value.strip()) if colon and name in FIELDS else None
 
 
 @dataclass(frozen=True)
@@ -225,31 +89,6 @@ def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
     kept = RAW_FOLDER / f"{repo_id.replace('/', '--')}@{commit[:12]}"
     print(f"source: {repo_id}, commit {commit[:12]}; raw text is kept in {kept}")
     return {split: hub.StreamedFile(repo_id, commit, name, kept) for split, name in FILES.items()}, commit
-
-
-def parsed_records(
-    text: bytes, unlabelled: str, limit: int | None, counts: Counter[str]
-) -> Iterator[tuple[int, int, Record]]:
-    """Start and size (in bytes), and content, of every usable record in a piece of raw text, in order.
-
-    `counts` is added up to: rows, records (until there are `limit`), records by ending, and what was skipped,
-    by reason.
-    """
-    for start, raw in split_records(text, counts):
-        counts["records"] += 1
-        try:
-            record = parse_record(raw)
-            if record.features is None:
-                counts["without features"] += 1
-                if unlabelled == "drop":
-                    raise Skipped("without features")
-        except Skipped as reason:
-            counts[f"skipped: {reason}"] += 1
-        else:
-            counts[record.ending] += 1
-            yield start, len(raw), record
-        if counts["records"] == limit:
-            return
 
 
 def parsed_examples_generator(
@@ -334,42 +173,6 @@ def index_piece(start: int, text: bytes, unlabelled: str, limit: int | None) -> 
     ]
     starts, sizes, sad = zip(*found, strict=True) if found else ((), (), ())
     return Index(np.array(starts, np.int64), np.array(sizes, np.int32), np.array(sad, bool)), counts
-
-
-def in_order(
-    work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], pool: Executor | None
-) -> Iterator[T]:
-    """What `work` returns for each of `arguments`; a pool's processes work on it, a little ahead."""
-    if pool is None:
-        yield from itertools.starmap(work, arguments)
-        return
-    waiting: deque[Future[T]] = deque()
-    for these in arguments:
-        waiting.append(pool.submit(work, *these))
-        while len(waiting) > 2 * MOST_WORKERS or (waiting and waiting[0].done()):
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def start_pool(parallel: bool) -> AbstractContextManager[Executor | None]:
-    if not parallel:
-        return nullcontext()
-    workers = min(os.cpu_count() or 1, MOST_WORKERS)
-    return ProcessPoolExecutor(workers, initializer=_obey_the_parent)
-
-
-def _obey_the_parent() -> None:
-    """In a process of the pool: Ctrl-C is the parent's to handle, and without the parent there is no work."""
-
-    def end_with_it() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent
-        parent.join()
-        os._exit(1)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def read_examples(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:

@@ -14,7 +14,8 @@ import datasets
 import numpy as np
 
 from cli import parse, run, setting
-from prepare_data import END_OF_RECORD, FILES, Skipped, choose, parse_record
+from prepare_data import FILES, choose
+from records import END_OF_RECORD, Skipped, parse_record
 
 
 @dataclass(frozen=True)

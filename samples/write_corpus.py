@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from cli import parse, run, setting
 from files import make_writable, whole_file
-from prepare_data import END_OF_RECORD, FILES
+from prepare_data import FILES
+from records import END_OF_RECORD
 from samples.story_grammar import Tale, sentences, tell
 
 WORDS, FEATURES, RANDOM_SENTENCE = 0.662, 0.542, 0.300  # share of the real records that have the field

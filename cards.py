@@ -198,7 +198,7 @@ def size_category(examples: int) -> str:
 
 def _hub_id(name: str) -> str | None:
     """The repo id of a Hub name; None for a path."""
-    return name.partition("@")[0] if hub.NAME.fullmatch(name) and not Path(name).exists() else None
+    return name.partition("@")[0] if hub.is_name(name) else None
 
 
 def _origin(name: str, commit: str | None) -> str:

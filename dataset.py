@@ -84,7 +84,7 @@ def locate_data(name: str) -> Path:
     """The folder of a data set: `name` itself, or the place in the Hub's cache of `id[@revision]`."""
     if Path(name).is_dir():
         return Path(name)
-    if Path(name).exists() or not hub.NAME.fullmatch(name) or Path(name).parent.exists():
+    if not hub.is_name(name):
         raise InputError(
             f"--data {name}: no such folder, and not a Hub id; make one with prepare_data.py --output {name}"
         )

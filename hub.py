@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"no room on the disk for {cause.filename or 'it'}; make some and start again"
         if isinstance(cause, OfflineModeIsEnabled):
-            return "HF_HUB_OFFLINE is set, and the Hub's cache does not hold it; unset it"
+            return "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it"
         if isinstance(cause, RepositoryNotFoundError):
             return "the Hub has no such repo, or shows it to others only (log in with `uv run hf auth login`)"
         if isinstance(cause, RevisionNotFoundError):
@@ -168,13 +168,16 @@ def _limit_waiting(request: httpx2.Request) -> None:
     request.extensions["timeout"] = {kind: limits.get(kind) or TIMEOUT for kind in kinds}
 
 
+def is_name(name: str) -> bool:
+    """Whether this means a repo on the Hub, not a path: there is neither such a file nor its folder here."""
+    return NAME.fullmatch(name) is not None and not Path(name).exists() and not Path(name).parent.exists()
+
+
 def resolve(name: str, repo_type: str) -> tuple[str, str]:
     """`namespace/name[@revision]` -> repo id and commit.
 
     Where the Hub cannot be reached, the commit that the revision was at when it last could be.
     """
-    if not NAME.fullmatch(name):
-        raise InputError(f"{name}: is not the name of a repo on the Hub (namespace/name, or with @revision)")
     repo_id, _, revision = name.partition("@")
     found = patiently(
         name, lambda: HfApi().resolve_revision(repo_id, repo_type=repo_type, revision=revision or None)

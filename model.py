@@ -365,7 +365,7 @@ def locate(path: str) -> Path:
         return local
     if local.is_dir():
         folder = local
-    elif hub.NAME.fullmatch(path) and not local.parent.exists() and local.suffix not in SUFFIXES:
+    elif hub.is_name(path) and local.suffix not in SUFFIXES:
         try:
             folder = hub.fetch(path, "model", _files_to_fetch)
         except ValueError as error:

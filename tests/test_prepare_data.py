@@ -143,6 +143,8 @@ def test_bad_settings_get_one_clear_line(raw: str, tmp_path: Path, complaint: Ca
     assert "--limit 0" in complaint(prepare_data.main, "--limit", "0")
     assert "--unlabelled" in complaint(prepare_data.main, "--unlabelled", "maybe")
     assert "TinyStories-Instruct-train.txt" in complaint(prepare_data.main, "--source", tmp_path)
+    for missing in ("nothing-here", tmp_path / "nothing-here", "a b/c"):
+        assert "no such folder, and not a Hub id" in complaint(prepare_data.main, "--source", missing)
     (tmp_path / "a_file").touch()
     assert "a_file cannot be written" in complaint(
         prepare_data.main, "--source", raw, "--output", tmp_path / "a_file" / "out"

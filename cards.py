@@ -13,8 +13,18 @@ from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
 import hub
 
-CODE = "Tiny Tales SFT"
-SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # bounds of the Hub's size categories
+SETTINGS = (
+    *("epochs", "max_steps", "max_length", "loss_on", "seed"),
+    *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
+)
+SIZES = {  # the Hub's size categories, by the number of examples that they end below
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+    100_000_000: "10M<n<100M",
+}
 
 
 def data_card(stats: dict[str, Any]) -> str:
@@ -68,7 +78,7 @@ story, `ending` is `happy` or `sad`. Kept: {balanced}.
 | its commit | {f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder"} |
 | seed | {settings["seed"]} |
 | records read of each split | {"all" if settings["limit"] is None else f"at most {settings['limit']:,}"} |
-| made by | `prepare_data.py` of {CODE} |
+| made by | `prepare_data.py` of {hub.CODE} |
 
 ## Labels
 
@@ -135,11 +145,11 @@ def model_card(
         ),
         "parameters": f"{run['model']['parameters']:,}",
         "context length": f"{context} tokens",
-        "optimiser steps": f"{step:,} of {settings['batch_size']} examples",
+        "optimiser steps": f"{step:,}, each on {settings['batch_size']} examples",
     }
     facts |= {
-        name.replace("_", " "): str(settings[name])
-        for name in ("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip", "loss_on", "seed")
+        name.replace("_", " "): "default" if settings[name] is None else str(settings[name])
+        for name in SETTINGS
     }
     facts["software"] = ", ".join(f"{program} {version}" for program, version in run["versions"].items())
     facts["computed on"] = run["host"]["gpu"] or f"{run['host']['cpus']} CPU cores"
@@ -156,10 +166,11 @@ def model_card(
 A GPT-2 that writes a short children's story about a given topic, with a happy or a sad ending.
 
 ```python
-from model import load_model  # of {CODE}
+from model import load_model  # of {hub.CODE}
 from generate import generate_story
 
-print(generate_story(load_model("{settings["push_to_hub"] or "namespace/name"}"), "a lost dog", "sad"))
+model = load_model("{settings["push_to_hub"] or "namespace/name"}")  # the repo this card stands in
+print(generate_story(model, "a lost dog", "sad"))
 ```
 
 ## Results
@@ -168,7 +179,7 @@ Stories that end as asked: {share}. Loss, in nats a token:
 
 {
         _table(
-            ["epoch", "step", "training loss", "validation loss"],
+            ["epoch", "step", f"training loss, last {settings['log_every']} steps", "validation loss"],
             [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in losses],
         )
     }
@@ -187,13 +198,7 @@ end badly: where a raw record lists no features, nobody said how it ends.
 
 def size_category(examples: int) -> str:
     """The Hub's name for a number of examples, as `10K<n<100K`."""
-    if examples < SIZES[0]:
-        return "n<1K"
-    names = ["1K", "10K", "100K", "1M", "10M"]
-    for low, high, bound in zip(names, names[1:], SIZES[1:], strict=False):
-        if examples < bound:
-            return f"{low}<n<{high}"
-    return "n>10M"
+    return next(name for bound, name in SIZES.items() if examples < bound)
 
 
 def _hub_id(name: str) -> str | None:

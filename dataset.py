@@ -94,26 +94,30 @@ def locate_data(name: str) -> Path:
         raise InputError(f"{error}; or make a data set with prepare_data.py") from error
 
 
-def load_data(name: str) -> "datasets.DatasetDict":
+def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
     """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
 
-    Raises InputError, with what to do, if it cannot be had or does not hold the expected columns.
+    `folder` is what `locate_data(name)` returned, if it was called already. Raises InputError, with what to
+    do, if the data set cannot be had or does not hold the expected columns of text.
     """
     import datasets
 
     hint = "make one with prepare_data.py --output DIR and name it with --data DIR"
-    folder = locate_data(name)
+    folder = folder or locate_data(name)
     try:
         data = datasets.load_dataset(str(folder))
     except Exception as error:  # datasets and its formats raise many unrelated kinds
-        reason = str(error).strip().split("\n")[0][:200]
-        raise InputError(f"{name}: not a data set that can be read here ({reason}); {hint}") from error
+        why = hub.reason(error)
+        raise InputError(f"{name}: not a data set that can be read here ({why}); {hint}") from error
     columns = {"instruction", "response", "ending"}
     if "train" not in data:
         raise InputError(f"{name}: has no train split; {hint}")
     for split, rows in data.items():
         if missing := columns - set(rows.column_names):
             raise InputError(f"{name}: split {split} lacks the columns {', '.join(sorted(missing))}; {hint}")
+        for column in columns:
+            if rows.features[column].dtype != "string" or rows.data.column(column).null_count:
+                raise InputError(f"{name}: split {split} holds more than text in {column}; {hint}")
     return data
 
 

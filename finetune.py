@@ -151,7 +151,7 @@ def run_report(
         "host": {
             "system": platform.platform(),
             "cpus": os.cpu_count(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "gpu": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None,
         },
     }
 
@@ -173,9 +173,6 @@ def main(argv: list[str] | None = None) -> None:
     if output.exists() and any(output.iterdir()) and not settings.overwrite:
         raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
     make_writable(output)
-    if settings.push_to_hub is not None:
-        hub.check_write_access(settings.push_to_hub, "model")
-
     compute = choose_compute(settings.device)
     print(f"compute: {compute.reason}")
     torch.manual_seed(settings.seed)
@@ -190,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
     source = default_data() if settings.data is None else settings.data
     data_folder = locate_data(source)
-    data = load_data(str(data_folder))
+    data = load_data(source, data_folder)
     vocab_size = model.config.vocab_size
     examples: Examples = {
         split: InstructionDataset(split, max_length, data=data, vocab_size=vocab_size)
@@ -207,6 +204,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"model: {base}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters")
     print("data: " + ", ".join(f"{len(rows):,} examples for {split}" for split, rows in examples.items()))
 
+    if settings.push_to_hub is not None:
+        hub.check_write_access(settings.push_to_hub, "model")
+
     epochs = settings.epochs or preset.epochs
     steps_an_epoch = math.ceil(len(examples["train"]) / settings.batch_size)
     total_steps = min(epochs * steps_an_epoch, settings.max_steps or epochs * steps_an_epoch)
@@ -218,8 +218,8 @@ def main(argv: list[str] | None = None) -> None:
     report = run_report(
         settings,
         model,
-        {"name": base, "commit": hub.commit_of(base_file.parent)},
-        {"name": source, "commit": hub.commit_of(data_folder)},
+        {"name": base, "commit": base_file.parent.name if hub.is_name(base) else None},
+        {"name": source, "commit": data_folder.name if hub.is_name(source) else None},
         examples,
     )
     remove_run(output)

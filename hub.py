@@ -4,15 +4,19 @@
 
 The requests are huggingface_hub's. What is ours is patience: a request that fails for a passing reason (no
 connection, a dropped one, no answer, 408, 429, 5xx) is made again until PATIENCE seconds have gone by without
-success, and what is on disk by then is gone on from. All else is one clear line, at once.
+success. All else is one clear line, at once. Raw text that has come is gone on from, by a later run too.
 
 A name is `namespace/name` or `namespace/name@revision`: a branch, a tag or a commit.
 """
 
 import errno
+import functools
+import glob
 import hashlib
+import math
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +25,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
-from huggingface_hub import CommitOperationAdd, HfApi, get_session, get_token, hf_hub_url, snapshot_download
+from filelock import FileLock, Timeout
+from huggingface_hub import (
+    CommitOperationAdd,
+    HfApi,
+    constants,
+    get_cached_repo_tree,
+    get_session,
+    get_token,
+    hf_hub_url,
+    set_client_factory,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
     EntryNotFoundError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -30,8 +47,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, logging
-from tqdm import tqdm
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from cli import InputError, parse, run, setting
 
@@ -40,10 +56,16 @@ T = TypeVar("T")
 NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 PATIENCE = 60.0  # seconds without success
 FIRST_WAIT = 1.0  # seconds; doubled with each try, up to 16 times that
-TIMEOUT = 20.0  # seconds without an answer, where huggingface_hub has no limit of its own
+TIMEOUT = 10.0  # seconds without an answer, where huggingface_hub has no limit of its own
+TIMEOUT_OF_WRITES = 120.0  # a commit of large files takes the Hub a while
 PASSING = (408, 429, 500, 502, 503, 504)  # HTTP status
-LONGEST_REST = 600.0  # seconds that the Hub may ask us to wait (Retry-After), all requests together
+LONGEST_REST = 600.0  # seconds that the Hub may ask us to wait (Retry-After) before it gives something
 BLOCK = 1 << 20  # bytes
+CODE = "Tiny Tales SFT"
+PUSHED = {
+    "model": ("model.safetensors", "config.json", "README.md"),
+    "dataset": ("train.parquet", "stats.json", "README.md", "*.parquet"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,32 +75,38 @@ class Settings:
 
 
 class Patience:
-    """Decides after each failure whether to try again, and waits: 1, 2, 4 ... 16 s, or as long as asked."""
+    """Decides after each failure whether to try again, and waits: 1, 2, 4 ... 16 s, or as long as asked.
 
-    def __init__(self, what: str) -> None:
+    What counts is the time since the last success: since the first try at the latest, but for work that is
+    `long` in itself since its first failure.
+    """
+
+    def __init__(self, what: str, long: bool = False) -> None:
         self.what = what
-        self.rest = 0.0  # seconds that the Hub asked for
         self.progress()
+        if long:
+            self.since = math.inf
 
     def progress(self) -> None:
         """Something was received: start anew."""
         self.since = time.monotonic()
         self.wait = FIRST_WAIT
+        self.rested = 0.0  # seconds that the Hub asked for
 
-    def spend(self, error: Exception) -> None:
+    def wait_or_raise(self, error: Exception) -> None:
         """Wait until the next try is due. Raises InputError if there is none."""
         if isinstance(error, InputError):
             raise error
-        reason = _reason(error)
+        why = reason(error)
         if not _passes(error):
-            raise InputError(f"{self.what}: {reason}") from error
-        asked = _retry_after(error)
-        self.rest += asked
-        self.since += asked
-        if time.monotonic() + self.wait - self.since > PATIENCE or self.rest > LONGEST_REST:
-            raise InputError(f"{self.what}: {reason}, for too long; try again later") from error
+            raise InputError(f"{self.what}: {why}") from error
+        asked = _retry_after(_response(error))
+        self.since = min(self.since, time.monotonic()) + asked
+        self.rested += asked
+        if time.monotonic() + self.wait + asked - self.since > PATIENCE or self.rested > LONGEST_REST:
+            raise InputError(f"{self.what}: {why}, for too long; try again later") from error
         wait = asked or self.wait
-        print(f"\n{self.what}: {reason}; trying again in {wait:.0f} s", file=sys.stderr)
+        print(f"\n{self.what}: {why}; trying again in {wait:.0f} s", file=sys.stderr)
         time.sleep(wait)
         self.wait = min(2 * self.wait, 16 * FIRST_WAIT)
 
@@ -99,7 +127,9 @@ def _passes(error: Exception) -> bool:
     response = _response(error)
     if response is not None:
         return response.status_code in PASSING
-    return any(isinstance(e, httpx2.TransportError) or _is_short(e) for e in _causes(error))
+    causes = list(_causes(error))
+    hopeless = any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes)
+    return not hopeless and any(isinstance(e, httpx2.TransportError) or _is_short(e) for e in causes)
 
 
 def _is_short(error: BaseException) -> bool:
@@ -107,13 +137,13 @@ def _is_short(error: BaseException) -> bool:
     return isinstance(error, OSError) and str(error).startswith("Consistency check failed")
 
 
-def _retry_after(error: Exception) -> float:
-    response = _response(error)
+def _retry_after(response: httpx2.Response | None) -> float:
+    """Seconds that the Hub asks for; 0 if it does not."""
     value = response.headers.get("Retry-After", "") if response is not None else ""
     return float(value) if value.isdecimal() else 0.0
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What went wrong and what to do, in one line."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
@@ -131,41 +161,59 @@ def _reason(error: Exception) -> str:
             if status == 401:
                 return "the Hub does not know the token (401); log in with `uv run hf auth login`"
             if status == 403:
-                return "the token may not do this (403); make one with write access to that repo"
+                return "the token may not do this (403); to push it needs write access to that repo"
             return f"the Hub answers {status} {cause.response.reason_phrase}"
         if isinstance(cause, httpx2.TimeoutException):
             return "no answer from the Hub"
         if isinstance(cause, httpx2.ConnectError):
             return "no connection to the Hub"
+        if isinstance(cause, httpx2.UnsupportedProtocol):
+            return f"HF_ENDPOINT: {cause}"
         if isinstance(cause, httpx2.TransportError) or _is_short(cause):
             return "the connection to the Hub was lost"
     return f"{type(error).__name__}: {error}".strip().split("\n")[0][:200]
 
 
-def patiently(what: str, attempt: Callable[[], T]) -> T:
+def patiently(what: str, attempt: Callable[[], T], long: bool = False) -> T:
     """What `attempt` returns. Raises InputError, starting with `what`, when there is no use in trying on."""
-    patience = Patience(what)
+    _set_up_client()
+    patience = Patience(what, long)
     while True:
-        _set_up_client()
         try:
             return attempt()
         except Exception as error:  # huggingface_hub and what is below it raise many unrelated kinds
-            patience.spend(error)
+            patience.wait_or_raise(error)
 
 
+@functools.cache
 def _set_up_client() -> None:
-    """No warnings of huggingface_hub's beside our own lines, and no request that waits for ever."""
-    logging.set_verbosity_error()
+    """No request of huggingface_hub's waits for ever, and all take the way that is tested here.
+
+    Its own hooks are kept. Xet, its other way to large files, has errors of its own.
+    """
+    constants.HF_HUB_DISABLE_XET = True
     hooks = get_session().event_hooks["request"]
-    if _limit_waiting not in hooks:
-        hooks.append(_limit_waiting)
+    set_client_factory(
+        lambda: httpx2.Client(
+            event_hooks={"request": [*hooks, _limit_waiting], "response": [_refuse_long_rests]},
+            follow_redirects=True,
+            timeout=None,
+        )
+    )
 
 
 def _limit_waiting(request: httpx2.Request) -> None:
-    """Where huggingface_hub sets no timeout, set ours; the client's default would not do, as it sets None."""
+    writes = request.method == "PUT" or "/commit/" in request.url.path
     limits = request.extensions.get("timeout", {})
-    kinds = ("connect", "read", "write", "pool")
-    request.extensions["timeout"] = {kind: limits.get(kind) or TIMEOUT for kind in kinds}
+    for kind in ("connect", "read", "write", "pool"):
+        limits[kind] = limits.get(kind) or (TIMEOUT_OF_WRITES if writes else TIMEOUT)
+    request.extensions["timeout"] = limits
+
+
+def _refuse_long_rests(response: httpx2.Response) -> None:
+    """huggingface_hub would sleep as long as asked, without a word."""
+    if (asked := _retry_after(response)) > LONGEST_REST:
+        raise InputError(f"the Hub asks to wait {asked:,.0f} s; try again then")
 
 
 def is_name(name: str) -> bool:
@@ -176,7 +224,7 @@ def is_name(name: str) -> bool:
 def resolve(name: str, repo_type: str) -> tuple[str, str]:
     """`namespace/name[@revision]` -> repo id and commit.
 
-    Where the Hub cannot be reached, the commit that the revision was at when it last could be.
+    Where the Hub cannot be reached, the commit that it was at when it last could be; huggingface_hub says so.
     """
     repo_id, _, revision = name.partition("@")
     found = patiently(
@@ -191,28 +239,24 @@ def fetch(name: str, repo_type: str, choose: Callable[[list[str]], list[str]] = 
     It lies in the Hub's cache; what is there already is used without the network. Says where it came from.
     """
     repo_id, commit = resolve(name, repo_type)
-    how: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, revision=commit)
-    quiet: Any = _NoProgress
-    files: Any = patiently(name, lambda: snapshot_download(**how, dry_run=True, tqdm_class=quiet))
-    chosen = set(choose([file.filename for file in files]))
+    where: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, revision=commit)
+    try:
+        files = [file.path for file in get_cached_repo_tree(**where)]
+    except CachedRepoTreeNotFoundError:
+        files = patiently(name, lambda: HfApi().list_repo_files(**where))
+    chosen = choose(files)
     if not chosen:
         raise InputError(f"{name}: the repo holds none of the files that are needed")
-    cached = not any(file.will_download for file in files if file.filename in chosen)
-    how |= dict(allow_patterns=[*chosen], tqdm_class=quiet if cached else None)
-    folder = patiently(name, lambda: snapshot_download(**how))
+    cached = all(isinstance(try_to_load_from_cache(filename=file, **where), str) for file in chosen)
+    exactly = [glob.escape(file) for file in chosen]
+    folder = patiently(
+        name,
+        lambda: snapshot_download(**where, allow_patterns=exactly, local_files_only=cached),
+        long=True,
+    )
     origin = "from the Hub's cache" if cached else "fetched from the Hub"
     print(f"{repo_id}: commit {commit[:12]}, {origin}, in {folder}", file=sys.stderr)
     return Path(folder)
-
-
-class _NoProgress(tqdm):  # type: ignore[type-arg]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs | {"disable": True})
-
-
-def commit_of(folder: Path) -> str | None:
-    """The commit, if it is a folder that `fetch` returned."""
-    return folder.name if folder.parent.name == "snapshots" else None
 
 
 class StreamedFile:
@@ -236,10 +280,8 @@ class StreamedFile:
         if not found:
             raise InputError(f"{self.what}: the repo has no such file")
         self.size = found[0].size
-        # Git's id of a file is a SHA-1 of a head and the content; large files are known by SHA-256.
-        large = found[0].lfs
-        self.expected = large.sha256 if large else found[0].blob_id
-        self.digest = hashlib.sha256() if large else hashlib.sha1(b"blob %d\0" % self.size)
+        self.large = found[0].lfs
+        self.expected = self.large.sha256 if self.large else found[0].blob_id
 
     @property
     def file(self) -> Path:
@@ -250,30 +292,41 @@ class StreamedFile:
         if self.whole.is_file():
             yield from read_blocks(self.whole)
             return
-        self.incomplete.parent.mkdir(parents=True, exist_ok=True)
-        self.incomplete.touch()
-        for block in read_blocks(self.incomplete):
-            self.digest.update(block)
-            yield block
+        folder = self.incomplete.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{folder}.lock", timeout=0):
+                yield from self._read_on()
+        except Timeout as error:
+            raise InputError(f"{self.what}: another run is fetching it; wait until it has ended") from error
+
+    def _read_on(self) -> Iterator[bytes]:
+        # Git's id of a file is a SHA-1 of a head and the content; large files are known by SHA-256.
+        digest = hashlib.sha256() if self.large else hashlib.sha1(b"blob %d\0" % self.size)
         with open(self.incomplete, "ab", buffering=0) as out:
+            for block in read_blocks(self.incomplete):
+                digest.update(block)
+                yield block
             offset = out.tell()
             patience = Patience(self.what)
-            while offset < self.size:
-                try:
-                    for block in self._from_hub(offset):
-                        rest = memoryview(block)
-                        while rest:  # what a full disk still takes is kept
-                            rest = rest[out.write(rest) :]
-                        offset += len(block)
-                        self.digest.update(block)
-                        patience.progress()
-                        yield block
-                    if offset < self.size:
-                        raise httpx2.ReadError("the answer ended early")
-                except Exception as error:
-                    patience.spend(error)
-            os.fsync(out.fileno())
-        if offset > self.size or self.digest.hexdigest() != self.expected:
+            try:
+                while offset < self.size:
+                    try:
+                        for block in self._from_hub(offset):
+                            rest = memoryview(block)
+                            while rest:  # what a full disk still takes is kept
+                                rest = rest[out.write(rest) :]
+                            offset += len(block)
+                            digest.update(block)
+                            patience.progress()
+                            yield block
+                        if offset < self.size:
+                            raise httpx2.ReadError("the answer ended early")
+                    except Exception as error:
+                        patience.wait_or_raise(error)
+            finally:
+                os.fsync(out.fileno())
+        if offset > self.size or digest.hexdigest() != self.expected:
             self.incomplete.unlink()
             raise InputError(f"{self.what}: came damaged (another hash than the Hub's); start again")
         os.replace(self.incomplete, self.whole)
@@ -314,31 +367,30 @@ def check_write_access(repo_id: str, repo_type: str) -> None:
 def push(folder: Path, repo_id: str, repo_type: str) -> None:
     """Send a finished folder as one commit. If that fails, it stays, and InputError says how to try again."""
     what = f"--push-to-hub {repo_id}"
-    message = "Upload by Tiny Tales SFT"
+    how: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, allow_patterns=[*PUSHED[repo_type]])
+    message = f"Upload by {CODE}"
     try:
         commit = patiently(
             what,
-            lambda: HfApi().upload_folder(
-                repo_id=repo_id, folder_path=folder, repo_type=repo_type, commit_message=message
-            ),
+            lambda: HfApi().upload_folder(folder_path=folder, commit_message=message, **how),
+            long=True,
         )
     except InputError as error:
+        command = shlex.join(["hub.py", "--folder", str(folder), "--push-to-hub", repo_id])
         raise InputError(
-            f"{error}. All is in {folder}; send it again with: "
-            f"uv run python hub.py --folder {folder} --push-to-hub {repo_id}"
+            f"{error}. All is in {folder}; send it again with: uv run python {command}"
         ) from error
     print(f"pushed {folder} to {commit.repo_url}, commit {commit.oid[:12]}")
 
 
 def type_of(folder: Path) -> str:
     """What a folder holds, "model" or "dataset". Raises InputError if it is neither."""
-    if (folder / "model.safetensors").is_file():
-        return "model"
-    if (folder / "stats.json").is_file():
-        return "dataset"
+    for repo_type, files in PUSHED.items():
+        if all((folder / file).is_file() for file in files if "*" not in file):
+            return repo_type
     raise InputError(
-        f"--folder {folder}: holds neither model.safetensors (of a run, name best/, last/ or epoch_N/) "
-        "nor a data set of prepare_data.py"
+        f"--folder {folder}: holds neither a checkpoint ({', '.join(PUSHED['model'])}; of a run, name best/, "
+        "last/ or epoch_N/) nor a data set of prepare_data.py"
     )
 
 

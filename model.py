@@ -386,7 +386,11 @@ def _files_to_fetch(files: list[str]) -> list[str]:
     """Of a Hub repo: model.safetensors and its config, or else the weights in whatever form it has them."""
     named = [file for file in files if file in ("model.safetensors", "config.json")]
     others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
-    return named if "model.safetensors" in named else others
+    if "model.safetensors" in named:
+        return named
+    if len(others) > 1:
+        raise CheckpointError(f"holds several checkpoints ({', '.join(others)}) and no model.safetensors")
+    return others
 
 
 def base_checkpoint(model_size: str) -> str:

@@ -5,7 +5,7 @@
     uv run python prepare_data.py --push-to-hub you/my-data-set    # and send the result to the Hub
 
 The raw text (see records.py) is read twice: once from end to end for where the usable records lie and how
-they end, then at the places of those that were drawn. So memory holds 13 bytes a record, whatever the size.
+they end, then at the places of those that were drawn. So memory holds 13 bytes of each record, not its text.
 
 The output folder is what is pushed to the Hub: a Parquet file a split, a data card and stats.json. Raw text
 from the Hub is kept in data/raw/, so that a run that was cut off goes on from there; it may be deleted.
@@ -207,9 +207,9 @@ def main(argv: list[str] | None = None) -> None:
     if output.exists() and not (output / "stats.json").is_file():
         raise InputError(f"--output {output}: holds something else than a data set; name another")
     make_writable(output.parent)
+    raw, commit = open_source(settings.source)
     if settings.push_to_hub is not None:
         hub.check_write_access(settings.push_to_hub, "dataset")
-    raw, commit = open_source(settings.source)
 
     stats: dict[str, dict[str, int]] = {}
     parquet: dict[str, dict[str, int]] = {}

@@ -86,7 +86,9 @@ def main(argv: list[str] | None = None) -> None:
     for name, (seconds, memory) in figures.items():
         print(f"{name:18} {seconds:7.1f} s {records / seconds:10,.0f} records/s {memory:8,.0f} MB")
     (plain_seconds, _), (our_seconds, _) = figures.values()
-    print(f"{plain_seconds / our_seconds:.1f} times as fast; same rows: {same_rows(ours, plain)}")
+    if not same_rows(ours, plain):
+        raise InputError(f"{ours} and {plain}: hold other rows")
+    print(f"{plain_seconds / our_seconds:.1f} times as fast; same rows")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,13 @@ def test_the_path_of_a_local_source_stays_here(tmp_path: Path, raw: str) -> None
 
 @pytest.mark.parametrize(
     ("examples", "category"),
-    [(1, "n<1K"), (1_000, "1K<n<10K"), (324_984, "100K<n<1M"), (2_500_000, "1M<n<10M"), (10**7, "n>10M")],
+    [
+        (1, "n<1K"),
+        (1_000, "1K<n<10K"),
+        (324_984, "100K<n<1M"),
+        (2_500_000, "1M<n<10M"),
+        (10**7, "10M<n<100M"),
+    ],
 )
 def test_size_categories(examples: int, category: str) -> None:
     assert cards.size_category(examples) == category

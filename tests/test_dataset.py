@@ -155,12 +155,15 @@ def test_a_second_start_reads_the_kept_tokens(elsewhere: Path, monkeypatch: pyte
 
 
 def test_unreadable_data_gets_one_clear_line(tmp_path: Path, checkpoint: str, complaint: Callable) -> None:
-    damaged, foreign, empty = tmp_path / "damaged", tmp_path / "foreign", tmp_path / "empty"
-    for folder in (damaged, foreign, empty):
+    damaged, foreign, empty, odd = (tmp_path / name for name in ("damaged", "foreign", "empty", "odd"))
+    for folder in (damaged, foreign, empty, odd):
         folder.mkdir()
     (damaged / "train.parquet").write_text("no Parquet")
     datasets.Dataset.from_list([{"text": "a"}]).to_parquet(foreign / "train.parquet")
+    example = {"instruction": "a", "response": None, "ending": "sad"}
+    datasets.Dataset.from_list([example, example | {"response": "b"}]).to_parquet(odd / "train.parquet")
     for folder, said in (
+        (odd, "holds more than text in response"),
         (damaged, "not a data set"),
         (empty, "not a data set"),
         (foreign, "ending, instruction, response"),

@@ -9,15 +9,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 import torch
+from filelock import FileLock
+from huggingface_hub import close_session, get_session
 
 import generate
+import hub as client
+from cli import InputError
 from model import GPT2, load_model, to_published
 from samples import write_corpus
 from tests.conftest import tiny_model
@@ -167,15 +173,18 @@ def test_a_published_model_tells_a_story_in_either_form(
     form: str, hub: FakeHub, user: User, tmp_path: Path
 ) -> None:
     model = tiny_model()
-    hub.add("model", FINETUNED, weights(model, tmp_path) if form == "folder" else first_release(model))
+    files = weights(model, tmp_path) if form == "folder" else first_release(model)
+    hub.add("model", FINETUNED, files | {"README.md": b"# Stories", "notes/[1].pt": b""})
     local = told_by(model, tmp_path)
     fetched = user.succeed(*STORY)
     assert fetched.stdout == local
     assert "fetched from the Hub" in fetched.stderr
     hub.__exit__()
-    again = user.succeed(*STORY)
-    assert again.stdout == local
-    assert "from the Hub's cache" in again.stderr
+    for offline in ("0", "1"):
+        user.environment["HF_HUB_OFFLINE"] = offline
+        again = user.succeed(*STORY)
+        assert again.stdout == local
+        assert "from the Hub's cache" in again.stderr
 
 
 def test_a_repo_with_both_forms_is_fetched_once(hub: FakeHub, user: User, tmp_path: Path) -> None:
@@ -296,6 +305,8 @@ def test_what_the_hub_does_not_have_gets_one_clear_line(
     assert f"{RAW}@v9: the Hub has no such revision" in answer
     hub.add("model", FINETUNED, {"README.md": b"soon"})
     assert f"{FINETUNED}: the repo holds none of the files" in user.fail(*STORY)
+    hub.add("model", FINETUNED, {"epoch_1.pt": b"", "epoch_2.pt": b""})
+    assert "holds several checkpoints (epoch_1.pt, epoch_2.pt)" in user.fail(*STORY)
 
 
 def test_a_weights_file_that_was_cut_short_is_not_taken_for_whole(
@@ -315,6 +326,51 @@ def test_a_weights_file_that_was_cut_short_is_not_taken_for_whole(
     ]
     hub.faults.clear()
     user.succeed(*STORY)
+
+
+@pytest.mark.parametrize("place", ["GET /api/.*/tree", "GET /objects", "HEAD"])
+def test_a_hub_that_asks_for_too_long_a_rest_is_taken_at_its_word(
+    place: str, hub: FakeHub, user: User, tmp_path: Path
+) -> None:
+    hub.add("model", FINETUNED, weights(tiny_model(), tmp_path))
+    hub.fail(place, status=429, headers={"Retry-After": "3600"}, times=10**6)
+    assert "the Hub asks to wait 3,600 s; try again then" in user.fail(*STORY)
+
+
+def test_two_runs_do_not_write_one_file(hub: FakeHub, user: User, texts: dict[str, bytes]) -> None:
+    commit = hub.add("dataset", RAW, texts)
+    kept = user.place / "data" / "raw" / f"{RAW.replace('/', '--')}@{commit[:12]}"
+    kept.parent.mkdir(parents=True)
+    with FileLock(f"{kept}.lock"):
+        answer = user.fail("prepare_data.py", "--output", "out")
+    assert f"{RAW}/{TRAIN}: another run is fetching it" in answer
+    user.succeed("prepare_data.py", "--output", "out")
+
+
+def test_patience_with_long_work_begins_at_its_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.05)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.001)
+
+    tries = []
+
+    def work() -> str:
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            while time.monotonic() < tries[0] + 0.1:
+                pass
+            raise httpx2.ReadError("lost")
+        return "done"
+
+    assert client.patiently("work", work, long=True) == "done"
+    tries.clear()
+    with pytest.raises(InputError, match="for too long"):
+        client.patiently("work", work)
+
+
+def test_a_renewed_client_does_not_wait_for_ever_either() -> None:
+    client._set_up_client()
+    close_session()
+    assert client._limit_waiting in get_session().event_hooks["request"]
 
 
 @pytest.mark.parametrize("script", [["prepare_data.py"], STORY, ["finetune.py"]])
@@ -371,10 +427,13 @@ def test_what_was_pushed_comes_back_bit_for_bit(
     assert rows == pq.read_table(undisturbed / "train.parquet").to_pylist()
 
 
-def test_access_is_checked_before_the_work(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:
+def test_access_is_checked_before_the_work(
+    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
     hub.add("dataset", RAW, texts)
     hub.add("dataset", "author/theirs", {"README.md": b""})
     hub.add("model", "author/theirs", {"README.md": b""})
+    hub.add("model", BASE, weights(tiny_model(), tmp_path))
     for token, said in (
         (None, "needs a token; log in with `uv run hf auth login`, or set HF_TOKEN"),
         ("hf_of_nobody", "the Hub does not know the token (401)"),
@@ -382,14 +441,15 @@ def test_access_is_checked_before_the_work(hub: FakeHub, texts: dict[str, bytes]
     ):
         user = User(hub, tmp_path / str(token), token)
         for script, repo in (
-            ("prepare_data.py", "author/new"),
-            ("prepare_data.py", "author/theirs"),
-            ("finetune.py", "author/theirs"),
+            ("prepare_data.py --output out", "author/new"),
+            ("prepare_data.py --output out", "author/theirs"),
+            (f"finetune.py --data {undisturbed} --output out", "author/theirs"),
         ):
-            hub.requests.clear()
-            answer = user.fail(script, "--push-to-hub", repo)
+            answer = user.fail(*script.split(), "--push-to-hub", repo)
             assert f"--push-to-hub {repo}: {said}" in answer
-            assert not [request for request in hub.requests if RAW in request or "0rn0" in request]
+        assert ranges(hub, TRAIN) == []
+        assert not list(user.place.glob("out/*"))
+    assert ("dataset", "author/new") not in hub.repos
     answer = user.fail("prepare_data.py", "--push-to-hub", "no-namespace")
     assert "--push-to-hub no-namespace: is not the name of a repo" in answer
 
@@ -409,16 +469,18 @@ def test_an_upload_that_fails_loses_nothing_and_says_how_to_send_it_again(
     hub.add("dataset", RAW, texts)
     user = User(hub, tmp_path / "user", token=WRITER)
     hub.fail(fault[0], **fault[1])
-    answer = user.fail("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")
-    assert same_data(user.place / "data", undisturbed)
+    answer = user.fail("prepare_data.py", "--output", "my data", "--push-to-hub", "author/data")
+    assert same_data(user.place / "my data", undisturbed)
+    (user.place / "my data" / ".env").write_text("a secret of the user's")
     assert list(hub.repos["dataset", "author/data"].commits.popitem()[1]) == [".gitattributes"]
     hub.faults.clear()
     command = shlex.split(answer[answer.index("uv run python ") :])[3:]
     hub.repos.clear()
-    assert "pushed data to" in user.succeed(*command).stdout
+    assert "pushed my data to" in user.succeed(*command).stdout
     repo = hub.repos["dataset", "author/data"]
-    for file in (user.place / "data").iterdir():
-        assert repo.commits[repo.main][file.name] == file.read_bytes()
+    ours = {file.name: file.read_bytes() for file in (user.place / "my data").iterdir()}
+    del ours[".env"]
+    assert repo.commits[repo.main] == ours | {".gitattributes": b""}
 
 
 def test_a_dropped_upload_is_made_again(hub: FakeHub, undisturbed: Path, tmp_path: Path) -> None:

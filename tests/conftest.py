@@ -1,6 +1,8 @@
-"""What the tests share: a tiny model, a tiny prepared data set, and a command line that must fail."""
+"""What the tests share: a tiny model, a tiny data set, a command line that must fail, a loopback Hub."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import cli
 import prepare_data
 from model import GPT2
 from samples import write_corpus
+from tests.fake_hub import FakeHub
+from tests.hub_user import ROOT, TRAIN, VALIDATION, User
 
 TINY: dict[str, Any] = dict(
     dropout_rate=0.0, vocab_size=512, context_length=384, embedding_dim=32, num_layers=2, num_heads=4
@@ -77,3 +81,35 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return lines[0]
 
     return complain
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The raw files: train is stored by reference, validation as it is."""
+    folder = tmp_path_factory.mktemp("texts")
+    write_corpus.main(["--output", str(folder), "--records", "400", "--validation-records", "60"])
+    return {name: (folder / name).read_bytes() for name in (TRAIN, VALIDATION)}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(texts: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the raw files become when they lie in a folder."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for name, content in texts.items():
+        (folder / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, ROOT / "prepare_data.py", "--source", ".", "--output", "data"], cwd=folder
+    )
+    assert done.returncode == 0
+    return folder / "data"
+
+
+@pytest.fixture
+def user(hub: FakeHub, tmp_path: Path) -> User:
+    return User(hub, tmp_path / "user")

@@ -1,153 +1,39 @@
-"""The scripts as a user starts them, against a Hub on the loopback address that can be told to fail."""
+"""What the scripts take from a Hub on the loopback address that can be told to fail."""
 
-import contextlib
-import io
-import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import pyarrow.parquet as pq
 import pytest
-import torch
 from filelock import FileLock
 from huggingface_hub import close_session, get_session
 
-import generate
 import hub as client
 from cli import InputError
-from model import GPT2, load_model, to_published
-from samples import write_corpus
 from tests.conftest import tiny_model
-from tests.fake_hub import READER, WRITER, FakeHub
-
-ROOT = Path(__file__).parent.parent
-RAW = "roneneldan/TinyStoriesInstruct"
-TRAIN, VALIDATION = "TinyStories-Instruct-train.txt", "TinyStories-Instruct-valid.txt"
-BASE, FINETUNED = "0rn0/gpt2-30m-tinystories", "0rn0/gpt2-30m-tinystories-sft"
-DATA = "0rn0/tinystories-instruct-balanced"
-STORY = ["generate.py", "--topic", "a lost dog", "--ending", "sad", "--seed", "1", "--max-tokens", "8"]
-
-# Starts a script as the command line does, with less patience, and several processes for a little text.
-HURRIED = """
-import importlib, pathlib, sys
-import cli, hub
-hub.PATIENCE, hub.FIRST_WAIT, hub.TIMEOUT = 2.0, 0.01, 0.5
-sys.argv = sys.argv[1:]
-script = importlib.import_module(pathlib.Path(sys.argv[0]).stem)
-script.PARALLEL_FROM, script.PIECE = 100_000, 30_000
-cli.run(script.main)
-"""
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
-
-
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The raw files: train is stored by reference, validation as it is."""
-    folder = tmp_path_factory.mktemp("texts")
-    write_corpus.main(["--output", str(folder), "--records", "400", "--validation-records", "60"])
-    return {name: (folder / name).read_bytes() for name in (TRAIN, VALIDATION)}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(texts: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the raw files become when they lie in a folder."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    for name, content in texts.items():
-        (folder / name).write_bytes(content)
-    done = subprocess.run(
-        [sys.executable, ROOT / "prepare_data.py", "--source", ".", "--output", "data"], cwd=folder
-    )
-    assert done.returncode == 0
-    return folder / "data"
-
-
-class User:
-    """Someone who starts scripts in an empty folder, with an empty cache."""
-
-    def __init__(self, hub: FakeHub, place: Path, token: str | None = None) -> None:
-        self.place = place
-        place.mkdir(exist_ok=True)
-        self.cache = place / "cache"
-        self.environment = os.environ | hub.environment(self.cache, token)
-        self.environment |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
-        self.environment["PYTHONPATH"] = str(ROOT)
-
-    def start(
-        self, script: str, *arguments: object, hurried: bool = True, before: tuple[str, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        start = [sys.executable, "-c", HURRIED] if hurried else [sys.executable]
-        command = [*before, *start, str(ROOT / script), *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=120
-        )
-
-    def succeed(self, script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        done = self.start(script, *arguments)
-        assert done.returncode == 0, done.stderr
-        return done
-
-    def fail(self, script: str, *arguments: object, **how: object) -> str:
-        """The one line of a script that ends with exit code 2."""
-        done = self.start(script, *arguments, **how)  # type: ignore[arg-type]
-        assert done.returncode == 2, done.stderr
-        assert "Traceback" not in done.stderr
-        lines = [line for line in done.stderr.splitlines() if "error:" in line]
-        assert len(lines) == 1
-        return lines[0]
-
-
-@pytest.fixture
-def user(hub: FakeHub, tmp_path: Path) -> User:
-    return User(hub, tmp_path / "user")
-
-
-def weights(model: GPT2, tmp_path: Path) -> dict[str, bytes]:
-    folder = tmp_path / "weights"
-    model.save_pretrained(folder)
-    return {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
-
-
-def first_release(model: GPT2) -> dict[str, bytes]:
-    content = io.BytesIO()
-    torch.save({"epoch": 5, "model_state_dict": to_published(model)}, content)
-    return {"finetune_epoch_5.pt": content.getvalue()}
-
-
-def told_by(model: GPT2, tmp_path: Path) -> str:
-    """The story that a model at hand tells."""
-    folder = tmp_path / "local"
-    model.save_pretrained(folder)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        generate.main([*STORY[1:], "--checkpoint", str(folder)])
-    return printed.getvalue()
-
-
-def same_data(one: Path, other: Path) -> bool:
-    names = ("train.parquet", "validation.parquet")
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
-
-
-def ranges(hub: FakeHub, name: str) -> list[int]:
-    """Where the reading of a file began, for each connection."""
-    pattern = rf"GET /objects/.*{re.escape(name)} bytes=(\d+)-"
-    return [int(match[1]) for request in hub.requests if (match := re.fullmatch(pattern, request))]
-
-
-# Down
+from tests.fake_hub import FakeHub
+from tests.hub_user import (
+    BASE,
+    DATA,
+    FINETUNED,
+    RAW,
+    ROOT,
+    STORY,
+    TRAIN,
+    VALIDATION,
+    User,
+    first_release,
+    ranges,
+    same_data,
+    told_by,
+    weights,
+)
 
 
 def test_a_base_model_and_data_are_fetched_and_a_second_time_need_no_network(
@@ -394,120 +280,6 @@ def test_a_network_that_is_gone_for_good_ends_it_within_two_minutes(
     hub.fail(f"GET .*{TRAIN}", skip=1, times=10**6, silent=True)
     answer = user.fail("prepare_data.py", hurried=False)
     assert f"{RAW}/{TRAIN}: no answer from the Hub, for too long" in answer
-
-
-# Up
-
-
-def test_what_was_pushed_comes_back_bit_for_bit(
-    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
-) -> None:
-    hub.add("dataset", RAW, texts)
-    hub.add("model", BASE, weights(tiny_model(), tmp_path))
-    author = User(hub, tmp_path / "author", token=WRITER)
-    author.succeed("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")
-    trained = author.succeed(
-        "finetune.py", "--data", "author/data", "--max-steps", "2", "--push-to-hub", "author/stories"
-    )
-    assert "pushed checkpoints/sft_30M_model/best to" in trained.stdout
-
-    reader = User(hub, tmp_path / "reader")
-    told = reader.succeed(*STORY, "--checkpoint", "author/stories")
-    run = author.place / "checkpoints" / "sft_30M_model"
-    assert told.stdout == author.succeed(*STORY, "--checkpoint", run / "best").stdout
-    (pulled,) = reader.cache.glob("hub/models--author--stories/snapshots/*/model.safetensors")
-    assert pulled.read_bytes() == (run / "best" / "model.safetensors").read_bytes()
-    ours, theirs = load_model(run / "best").state_dict(), load_model(pulled).state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-    reader.succeed("finetune.py", "--data", "author/data", "--max-steps", "1")
-    (folder,) = reader.cache.glob("hub/datasets--author--data/snapshots/*")
-    assert same_data(folder, author.place / "data")
-    rows = pq.read_table(folder / "train.parquet").to_pylist()
-    assert rows == pq.read_table(undisturbed / "train.parquet").to_pylist()
-
-
-def test_access_is_checked_before_the_work(
-    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
-) -> None:
-    hub.add("dataset", RAW, texts)
-    hub.add("dataset", "author/theirs", {"README.md": b""})
-    hub.add("model", "author/theirs", {"README.md": b""})
-    hub.add("model", BASE, weights(tiny_model(), tmp_path))
-    for token, said in (
-        (None, "needs a token; log in with `uv run hf auth login`, or set HF_TOKEN"),
-        ("hf_of_nobody", "the Hub does not know the token (401)"),
-        (READER, "the token may not do this (403)"),
-    ):
-        user = User(hub, tmp_path / str(token), token)
-        for script, repo in (
-            ("prepare_data.py --output out", "author/new"),
-            ("prepare_data.py --output out", "author/theirs"),
-            (f"finetune.py --data {undisturbed} --output out", "author/theirs"),
-        ):
-            answer = user.fail(*script.split(), "--push-to-hub", repo)
-            assert f"--push-to-hub {repo}: {said}" in answer
-        assert ranges(hub, TRAIN) == []
-        assert not list(user.place.glob("out/*"))
-    assert ("dataset", "author/new") not in hub.repos
-    answer = user.fail("prepare_data.py", "--push-to-hub", "no-namespace")
-    assert "--push-to-hub no-namespace: is not the name of a repo" in answer
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(("PUT .*", dict(after_bytes=100, reset=True, times=10**6)), marks=pytest.mark.slow),
-        ("POST .*/commit/main", dict(status=503, times=10**6)),
-        ("POST .*/commit/main", dict(status=403)),
-        ("POST .*/batch", dict(status=401)),
-    ],
-)
-def test_an_upload_that_fails_loses_nothing_and_says_how_to_send_it_again(
-    fault: tuple[str, dict], hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
-) -> None:
-    hub.add("dataset", RAW, texts)
-    user = User(hub, tmp_path / "user", token=WRITER)
-    hub.fail(fault[0], **fault[1])
-    answer = user.fail("prepare_data.py", "--output", "my data", "--push-to-hub", "author/data")
-    assert same_data(user.place / "my data", undisturbed)
-    (user.place / "my data" / ".env").write_text("a secret of the user's")
-    assert list(hub.repos["dataset", "author/data"].commits.popitem()[1]) == [".gitattributes"]
-    hub.faults.clear()
-    command = shlex.split(answer[answer.index("uv run python ") :])[3:]
-    hub.repos.clear()
-    assert "pushed my data to" in user.succeed(*command).stdout
-    repo = hub.repos["dataset", "author/data"]
-    ours = {file.name: file.read_bytes() for file in (user.place / "my data").iterdir()}
-    del ours[".env"]
-    assert repo.commits[repo.main] == ours | {".gitattributes": b""}
-
-
-def test_a_dropped_upload_is_made_again(hub: FakeHub, undisturbed: Path, tmp_path: Path) -> None:
-    user = User(hub, tmp_path / "user", token=WRITER)
-    hub.fail("PUT .*", after_bytes=100)
-    hub.fail("POST .*/commit/main", status=503)
-    user.succeed("hub.py", "--folder", undisturbed, "--push-to-hub", "author/data")
-
-
-def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
-    user = User(hub, tmp_path / "user", token=WRITER)
-    assert "holds neither" in user.fail("hub.py", "--folder", ".", "--push-to-hub", "author/data")
-    assert "both are needed" in user.fail("hub.py", "--folder", ".")
-    assert hub.repos == {}
-
-
-def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:
-    hub.add("dataset", RAW, texts)
-    user = User(hub, tmp_path / "user", token=WRITER)
-    hub.fail("POST .*/commit/main", status=403)
-    done = [user.start("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")]
-    done += [user.start("hub.py", "--folder", "data", "--push-to-hub", "author/data")]
-    assert [process.returncode for process in done] == [2, 0]
-    assert not any(WRITER in process.stdout + process.stderr for process in done)
-    files = [file for file in user.place.rglob("*") if file.is_file()]
-    assert files
-    assert not any(WRITER.encode() in file.read_bytes() for file in files)
 
 
 # A full disk

@@ -11,8 +11,9 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
 
-import hub
+from dataset import COLUMNS
 
+CODE = "Tiny Tales SFT"
 SETTINGS = (
     *("epochs", "max_steps", "max_length", "loss_on", "seed"),
     *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
@@ -44,7 +45,7 @@ def data_card(stats: dict[str, Any]) -> str:
             }
         ],
         dataset_info={
-            "features": [{"name": name, "dtype": "string"} for name in ("instruction", "response", "ending")],
+            "features": [{"name": name, "dtype": "string"} for name in COLUMNS],
             "splits": [
                 {"name": name, "num_bytes": split["num_bytes"], "num_examples": split["num_examples"]}
                 for name, split in parquet.items()
@@ -63,6 +64,14 @@ def data_card(stats: dict[str, Any]) -> str:
         if settings["balance"]
         else "every usable record; the endings are not balanced"
     )
+    limit = settings["limit"]
+    facts = {
+        "source": f"`{stats['source']}`",
+        "its commit": f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder",
+        "seed": f"{settings['seed']}",
+        "records read of each split": "all" if limit is None else f"at most {limit:,}",
+        "made by": f"`prepare_data.py` of {CODE}",
+    }
     unlabelled = "called happy" if settings["unlabelled"] == "happy" else "left out"
     return f"""---
 {metadata.to_yaml()}
@@ -72,13 +81,7 @@ def data_card(stats: dict[str, Any]) -> str:
 Children's stories in English. `instruction` says what a story is about and how it ends, `response` is the
 story, `ending` is `happy` or `sad`. Kept: {balanced}.
 
-| what | which |
-|---|---|
-| source | `{stats["source"]}` |
-| its commit | {f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder"} |
-| seed | {settings["seed"]} |
-| records read of each split | {"all" if settings["limit"] is None else f"at most {settings['limit']:,}"} |
-| made by | `prepare_data.py` of {hub.CODE} |
+{_table(["what", "which"], [list(fact) for fact in facts.items()])}
 
 ## Labels
 
@@ -119,13 +122,13 @@ def model_card(
         language="en",
         library_name="pytorch",
         pipeline_tag="text-generation",
-        base_model=_hub_id(run["base"]["name"]),
-        datasets=_hub_id(data["name"]),
+        base_model=_hub_id(**run["base"]),
+        datasets=_hub_id(data["name"], data["commit"]),
         model_name=name,
         eval_results=[
             EvalResult(
                 task_type="text-generation",
-                dataset_type=_hub_id(data["name"]) or Path(data["name"]).name,
+                dataset_type=_hub_id(data["name"], data["commit"]) or Path(data["name"]).name,
                 dataset_name="Balanced TinyStories instructions",
                 dataset_split="validation",
                 dataset_revision=data["commit"],
@@ -166,7 +169,7 @@ def model_card(
 A GPT-2 that writes a short children's story about a given topic, with a happy or a sad ending.
 
 ```python
-from model import load_model  # of {hub.CODE}
+from model import load_model  # of {CODE}
 from generate import generate_story
 
 model = load_model("{settings["push_to_hub"] or "namespace/name"}")  # the repo this card stands in
@@ -201,9 +204,9 @@ def size_category(examples: int) -> str:
     return next(name for bound, name in SIZES.items() if examples < bound)
 
 
-def _hub_id(name: str) -> str | None:
-    """The repo id of a Hub name; None for a path."""
-    return name.partition("@")[0] if hub.is_name(name) else None
+def _hub_id(name: str, commit: str | None) -> str | None:
+    """The repo id of what came from the Hub; None for a path, which has no commit."""
+    return name.partition("@")[0] if commit else None
 
 
 def _origin(name: str, commit: str | None) -> str:

@@ -31,6 +31,7 @@ TOKENS_FOLDER = Path("data/tokens")
 LOCAL_DATA = "data/tinystories-instruct-balanced"
 PUBLISHED_DATA = "0rn0/tinystories-instruct-balanced"
 
+COLUMNS = ("instruction", "response", "ending")  # of a prepared data set, all text
 ENDINGS = ("happy", "sad")
 PROMPT = "Write a story about: {summary}\nWith: {ending} ending\n\n### Story:\n"
 VOCAB_SIZE = 50257
@@ -109,13 +110,12 @@ def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
     except Exception as error:  # datasets and its formats raise many unrelated kinds
         why = hub.reason(error)
         raise InputError(f"{name}: not a data set that can be read here ({why}); {hint}") from error
-    columns = {"instruction", "response", "ending"}
     if "train" not in data:
         raise InputError(f"{name}: has no train split; {hint}")
     for split, rows in data.items():
-        if missing := columns - set(rows.column_names):
+        if missing := set(COLUMNS) - set(rows.column_names):
             raise InputError(f"{name}: split {split} lacks the columns {', '.join(sorted(missing))}; {hint}")
-        for column in columns:
+        for column in COLUMNS:
             if rows.features[column].dtype != "string" or rows.data.column(column).null_count:
                 raise InputError(f"{name}: split {split} holds more than text in {column}; {hint}")
     return data

@@ -157,6 +157,7 @@ def run_report(
 
 
 def read_metrics(output: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl."""
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 

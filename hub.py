@@ -61,7 +61,6 @@ TIMEOUT_OF_WRITES = 120.0  # a commit of large files takes the Hub a while
 PASSING = (408, 429, 500, 502, 503, 504)  # HTTP status
 LONGEST_REST = 600.0  # seconds that the Hub may ask us to wait (Retry-After) before it gives something
 BLOCK = 1 << 20  # bytes
-CODE = "Tiny Tales SFT"
 PUSHED = {
     "model": ("model.safetensors", "config.json", "README.md"),
     "dataset": ("train.parquet", "stats.json", "README.md", "*.parquet"),
@@ -370,7 +369,7 @@ def push(folder: Path, repo_id: str, repo_type: str) -> None:
     """Send a finished folder as one commit. If that fails, it stays, and InputError says how to try again."""
     what = f"--push-to-hub {repo_id}"
     how: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, allow_patterns=[*PUSHED[repo_type]])
-    message = f"Upload by {CODE}"
+    message = "Upload by Tiny Tales SFT"
     try:
         commit = patiently(
             what,

@@ -367,7 +367,7 @@ def locate(path: str) -> Path:
         folder = local
     elif hub.is_name(path) and local.suffix not in SUFFIXES:
         try:
-            folder = hub.fetch(path, "model", _files_to_fetch)
+            folder = hub.fetch(path, "model", lambda files: _files_to_fetch(path, files))
         except ValueError as error:
             raise CheckpointError(f"{error}; or name a checkpoint that is here with --checkpoint") from error
     else:
@@ -382,14 +382,16 @@ def locate(path: str) -> Path:
     return files[0]
 
 
-def _files_to_fetch(files: list[str]) -> list[str]:
-    """Of a Hub repo: model.safetensors and its config, or else the weights in whatever form it has them."""
+def _files_to_fetch(path: str, files: list[str]) -> list[str]:
+    """Of the Hub repo `path`: model.safetensors and its config, or else weights in whatever form it has."""
     named = [file for file in files if file in ("model.safetensors", "config.json")]
     others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
     if "model.safetensors" in named:
         return named
     if len(others) > 1:
-        raise CheckpointError(f"holds several checkpoints ({', '.join(others)}) and no model.safetensors")
+        raise CheckpointError(
+            f"{path}: holds several checkpoints ({', '.join(others)}) and no model.safetensors"
+        )
     return others
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 import hub
 from cards import data_card
 from cli import InputError, parse, run, setting
-from dataset import LOCAL_DATA
+from dataset import COLUMNS, LOCAL_DATA
 from files import make_writable, whole_folder
 from processes import in_order, start_pool
 from records import parse_record, parsed_records, whole_records
@@ -37,7 +37,7 @@ FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-I
 RAW_FOLDER = Path("data/raw")
 PIECE = 2 << 20  # bytes of text that are parsed at a time
 PARALLEL_FROM = 100 << 20  # bytes from which it is worth starting processes
-SCHEMA = pa.schema([(name, pa.string()) for name in ("instruction", "response", "ending")])
+SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 ROW_GROUP = 2_000  # examples
 
 
@@ -179,7 +179,7 @@ def index_piece(start: int, text: bytes, unlabelled: str, limit: int | None) -> 
 
 def read_examples(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:
     """The examples of the records that lie at these places of a raw text."""
-    columns: dict[str, list[str]] = {name: [] for name in SCHEMA.names}
+    columns: dict[str, list[str]] = {name: [] for name in COLUMNS}
     with open(file, "rb", buffering=0) as raw:
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
             raw.seek(start)

@@ -7,7 +7,6 @@ instructions, fine-tunes it, and tells a happy and a sad story for the same thre
 the training data. Every step is the script of that name; the command that would run it is printed.
 """
 
-import json
 import os
 import random
 import shlex
@@ -66,14 +65,14 @@ def report(tales: list[Tale], told: list[dict[str, str]]) -> str:
     return "; ".join(counts)
 
 
-def draw_loss(metrics: Path, picture: Path) -> None:
-    """The training and validation loss of a run's metrics.jsonl as a PNG."""
+def draw_loss(run: Path, picture: Path) -> None:
+    """The training and validation loss of a run as a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines = finetune.read_metrics(run)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, style in (("loss", "-"), ("validation_loss", "o")):
         points = [(line["step"], line[name]) for line in lines if name in line]
@@ -109,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
     train += ["--warmup-steps", "20", "--grad-clip", "1", "--loss-on", "response"]
     step("Fine-tuning", "finetune.py", finetune.main, train)
     picture = output / "loss.png"
-    draw_loss(Path(trained) / "metrics.jsonl", picture)
+    draw_loss(Path(trained), picture)
     print(f"loss curve: {picture}")
 
     print("\n=== The same topics, told happily and sadly; none of them was in the training data", flush=True)

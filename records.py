@@ -20,7 +20,8 @@ from typing import NamedTuple
 from cli import InputError
 from dataset import format_instruction
 
-END_OF_RECORD = b"<|endoftext|>"
+END_OF_RECORD = "<|endoftext|>"
+MARKER = END_OF_RECORD.encode()
 FIELDS = frozenset(("Features", "Words", "Summary", "Random sentence", "Story"))
 
 
@@ -56,11 +57,12 @@ def whole_records(blocks: Iterable[bytes], size: int) -> Iterator[tuple[int, byt
     for block in blocks:
         held += block
         if len(held) >= size:
-            end = held.rfind(END_OF_RECORD)
+            end = held.rfind(MARKER)
             if end < 0:
-                marker = END_OF_RECORD.decode()
-                raise InputError(f"--source: no {marker} in {size:,} bytes; this is not TinyStoriesInstruct")
-            end += len(END_OF_RECORD)
+                raise InputError(
+                    f"--source: no {END_OF_RECORD} in {size:,} bytes; this is not TinyStoriesInstruct"
+                )
+            end += len(MARKER)
             yield start, bytes(held[:end])
             del held[:end]
             start += end
@@ -74,12 +76,12 @@ def split_records(text: bytes, counts: Counter[str]) -> Iterator[tuple[int, byte
     record: nobody knows where it would have ended. `counts` is added up to: rows (lines of text).
     """
     start = 0
-    *records, rest = text.split(END_OF_RECORD)
+    *records, rest = text.split(MARKER)
     for raw in records:
         counts["rows"] += raw.count(b"\n")
         if raw and not raw.isspace():
             yield start, raw
-        start += len(raw) + len(END_OF_RECORD)
+        start += len(raw) + len(MARKER)
     counts["rows"] += rest.count(b"\n") + (rest[-1:] not in (b"", b"\n"))
     if rest.strip():
         counts["records"] += 1

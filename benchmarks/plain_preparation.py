@@ -31,7 +31,7 @@ def examples(file: Path) -> Iterator[dict[str, str]]:
     )
     lines = []
     for row in rows:
-        text, marker, _ = row["text"].partition(END_OF_RECORD.decode())
+        text, marker, _ = row["text"].partition(END_OF_RECORD)
         lines.append(text)
         if marker:
             with contextlib.suppress(Skipped):

@@ -52,7 +52,7 @@ def raw_record(tale: Tale, rng: random.Random, blank_line: bool) -> str:
     start = "Story: " if rng.random() < 0.05 else "Story: \n\n" if blank_line else "Story: \n"
     end = "" if rng.random() < 0.02 and not last else "\n"
     first = [field for field in fields if field not in last]
-    return "\n".join([*first, start + tale.story, *last]) + end + END_OF_RECORD.decode() + "\n"
+    return "\n".join([*first, start + tale.story, *last]) + end + END_OF_RECORD + "\n"
 
 
 def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None:
@@ -66,7 +66,7 @@ def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None
             out.write(record()[40:])  # the tail of a record whose start was cut off
         for _ in tqdm(range(count), desc=file.name, unit=" records", unit_scale=True):
             out.write(record())
-        out.write(f"Words: one, two, three\nSummary: A story that is not there.\n{END_OF_RECORD.decode()}\n")
+        out.write(f"Words: one, two, three\nSummary: A story that is not there.\n{END_OF_RECORD}\n")
         if train:
             out.write(record().replace(". ", ".\udc92 ", 1))  # the byte 0x92: a quotation mark, not UTF-8
             out.write(record()[:-60])  # nobody knows where it would have ended

@@ -29,6 +29,8 @@ from urllib.parse import parse_qs, unquote
 import yaml
 
 WRITER, READER = "hf_of_a_writer", "hf_of_a_reader"
+API = r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)"
+PAGE = r"(/(?P<kind>dataset)s)?/(?P<name>[^/]+/[^/]+)"  # of a model, if nothing else is said
 LARGE = 100_000  # bytes from which a file is stored by reference; the real Hub's is 10 MiB
 LARGE_SUFFIXES = (".safetensors", ".pt", ".parquet")
 
@@ -62,7 +64,7 @@ class Repo:
 
 
 class Refusal(Exception):
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+    def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(message)
         self.status, self.message, self.code = status, message, code
 
@@ -129,13 +131,13 @@ class Handler(BaseHTTPRequestHandler):
     ROUTES = (
         (r"/api/repos/create", "create"),
         (r"/api/validate-yaml", "validate"),
-        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)(/revision/(?P<rev>.+))?", "info"),
-        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/tree/(?P<rev>[^/]+)", "tree"),
-        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/paths-info/(?P<rev>[^/]+)", "paths_info"),
-        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/preupload/main", "preupload"),
-        (r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)/commit/main", "commit"),
-        (r"(/(?P<kind>dataset)s)?/(?P<name>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", "file"),
-        (r"(/(?P<kind>dataset)s)?/(?P<name>[^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
+        (API + r"(/revision/(?P<rev>.+))?", "info"),
+        (API + r"/tree/(?P<rev>[^/]+)", "tree"),
+        (API + r"/paths-info/(?P<rev>[^/]+)", "paths_info"),
+        (API + r"/preupload/main", "preupload"),
+        (API + r"/commit/main", "commit"),
+        (PAGE + r"/resolve/(?P<rev>[^/]+)/(?P<path>.+)", "file"),
+        (PAGE + r"\.git/info/lfs/objects/batch", "batch"),
         (r"/objects/(?P<sha>[0-9a-f]{64})/.*", "object"),
     )
 
@@ -165,8 +167,8 @@ class Handler(BaseHTTPRequestHandler):
                     return
             raise Refusal(404, f"not in the fake Hub: {request}")
         except Refusal as refusal:
-            head = {"X-Error-Message": refusal.message}
-            self.reply({"error": refusal.message}, refusal.status, **head, **self.code(refusal.code))
+            head = {"X-Error-Message": refusal.message, "X-Error-Code": refusal.code}
+            self.reply({"error": refusal.message}, refusal.status, **head)
         except (Dropped, ConnectionError):
             self.close_connection = True
             if self.fault and self.fault.reset:
@@ -177,10 +179,6 @@ class Handler(BaseHTTPRequestHandler):
                     self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_request
-
-    @staticmethod
-    def code(code: str | None) -> dict[str, str]:
-        return {"X-Error-Code": code} if code else {}
 
     def receive(self) -> bytes:
         length = int(self.headers.get("Content-Length") or 0)
@@ -235,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def entry(self, path: str, content: bytes) -> dict[str, Any]:
         entry: dict[str, Any] = dict(type="file", path=path, size=len(content), oid=blob_id(content))
-        if is_large(path, content):
+        if is_large(path, len(content)):
             entry["lfs"] = dict(oid=sha256(content), size=len(content), pointerSize=134)
         return entry
 
@@ -253,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(404, "Entry not found", "EntryNotFound")
         content = files[path]
         head = {"X-Repo-Commit": commit, "ETag": f'"{blob_id(content)}"'}
-        if not is_large(path, content):
+        if not is_large(path, len(content)):
             return self.bytes_of(content, head)
         sha = sha256(content)
         self.fake.objects[sha] = content
@@ -291,11 +289,10 @@ class Handler(BaseHTTPRequestHandler):
     def preupload(self, body: bytes, kind: str, name: str) -> None:
         self.files(kind, name)
         self.writer()
-        files = [
-            dict(path=f["path"], shouldIgnore=False, uploadMode="lfs" if large else "regular")
-            for f in json.loads(body)["files"]
-            for large in [f["path"].endswith(LARGE_SUFFIXES) or f["size"] >= LARGE]
-        ]
+        files = []
+        for file in json.loads(body)["files"]:
+            mode = "lfs" if is_large(file["path"], file["size"]) else "regular"
+            files.append(dict(path=file["path"], shouldIgnore=False, uploadMode=mode))
         self.reply({"files": files})
 
     def batch(self, body: bytes, kind: str, name: str) -> None:
@@ -340,5 +337,5 @@ def blob_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def is_large(path: str, content: bytes) -> bool:
-    return path.endswith(LARGE_SUFFIXES) or len(content) >= LARGE
+def is_large(path: str, size: int) -> bool:
+    return path.endswith(LARGE_SUFFIXES) or size >= LARGE

@@ -28,8 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, checkpoint: str, data: str) ->
 
 
 def read(run: Path) -> tuple[dict, list[dict]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return json.loads((run / "run.json").read_text()), [json.loads(line) for line in lines]
+    return json.loads((run / "run.json").read_text()), finetune.read_metrics(run)
 
 
 def metadata(text: str) -> Any:

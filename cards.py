@@ -107,12 +107,7 @@ def model_card(
     `endings`, where it was measured, is the share (0 to 1) of stories that end as asked, for each ending.
     """
     settings, data = run["settings"], run["data"]
-    losses = []  # epoch, step, training loss, validation loss
-    training = math.nan
-    for line in metrics:
-        training = line.get("loss", training)
-        if "validation_loss" in line and line["step"] <= step:
-            losses.append((line["epoch"], line["step"], training, line["validation_loss"]))
+    losses = validations(metrics, step)
     results = {}
     if losses and losses[-1][1] == step:
         results = {"loss": losses[-1][3], "perplexity": math.exp(losses[-1][3])}
@@ -180,12 +175,7 @@ print(generate_story(model, "a lost dog", "sad"))
 
 Stories that end as asked: {share}. Loss, in nats a token:
 
-{
-        _table(
-            ["epoch", "step", f"training loss, last {settings['log_every']} steps", "validation loss"],
-            [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in losses],
-        )
-    }
+{loss_table(metrics, step, settings["log_every"])}
 
 ## How it was made
 
@@ -197,6 +187,25 @@ It knows the words of a small child and English alone, reads and writes {context
 facts. Topics unlike those of TinyStories are soon forgotten. Stories that were called happy in training may
 end badly: where a raw record lists no features, nobody said how it ends.
 """
+
+
+def loss_table(metrics: Sequence[dict[str, Any]], step: int, log_every: int) -> str:
+    """The validations up to a step as a Markdown table."""
+    return _table(
+        ["epoch", "step", f"training loss, last {log_every} steps", "validation loss"],
+        [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in validations(metrics, step)],
+    )
+
+
+def validations(metrics: Sequence[dict[str, Any]], step: int) -> list[tuple[int, int, float, float]]:
+    """Epoch, step, last training loss and validation loss of each validation up to a step."""
+    losses = []
+    training = math.nan
+    for line in metrics:
+        training = line.get("loss", training)
+        if "validation_loss" in line and line["step"] <= step:
+            losses.append((line["epoch"], line["step"], training, line["validation_loss"]))
+    return losses
 
 
 def size_category(examples: int) -> str:

@@ -22,6 +22,7 @@ from files import whole_file
 
 if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
     import datasets
+    import numpy as np
     import tiktoken
 
 HERE = Path(__file__).parent
@@ -154,11 +155,17 @@ class InstructionDataset:
         arrays = _cached(cache_folder / name, lambda: _tokenise(rows, max_length, vocab_size))
         self.tokens = arrays["tokens"]  # (all tokens,) uint16, the examples one after another
         self.starts = arrays["starts"]  # (N + 1,) int64: example i is tokens[starts[i]:starts[i + 1]]
+        self.lengths = self.starts[1:] - self.starts[:-1]  # (N,) int64
         self.prompt_lengths = arrays["prompt_lengths"]  # (N,) int64
         self.complete = arrays["complete"]  # (N,) bool
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def supervised_tokens(self, loss_on: str = "all") -> "np.ndarray":
+        """(N,) int64: how many labels of each example are learnt, as `custom_collate_fn` makes them."""
+        prompt = (self.prompt_lengths - 1).clip(min=0) if loss_on == "response" else 0
+        return self.lengths - 1 + self.complete - prompt
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         import torch
@@ -224,8 +231,10 @@ def custom_collate_fn(
     ignore_index: int = IGNORE_INDEX,
     *,
     loss_on: str = "all",
+    multiple: int = 1,
 ) -> dict[str, Any]:
-    """Items of InstructionDataset -> {"input_ids", "labels"}, both (B, T) int64, T the longest of the batch.
+    """Items of InstructionDataset -> {"input_ids", "labels"}, both (B, T) int64, T the longest of the batch,
+    rounded up to a multiple of `multiple`.
 
     `labels` are the inputs one position on. The end-of-text token (`pad_token_id`) is learnt once after a
     complete story; after a story that was cut, and wherever there is padding, the label is `ignore_index`.
@@ -238,7 +247,7 @@ def custom_collate_fn(
     import torch
 
     ids = [item["input_ids"] for item in batch]
-    width = max(len(row) for row in ids)
+    width = -(-max(len(row) for row in ids) // multiple) * multiple
     inputs = torch.full((len(batch), width), pad_token_id, dtype=torch.int64)
     labels = torch.full((len(batch), width), ignore_index, dtype=torch.int64)
     for row, item in enumerate(batch):

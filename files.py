@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cli import InputError
 
+TEMPORARY = ".tmp"  # how the hidden names end that are written to
+
 
 def make_writable(folder: Path) -> None:
     """Make the folder that --output needs, if it is not there. Raises InputError if it cannot be written."""
@@ -23,7 +25,7 @@ def make_writable(folder: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to, beside `path`, which takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         yield temporary
         _flush(temporary)
@@ -36,7 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-", suffix=TEMPORARY))
     new, old = temporary / "new", temporary / "old"
     new.mkdir()
     try:
@@ -53,6 +55,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was writing in `folder`; a folder it was about to replace goes back."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        if path.is_dir():
+            replaced = folder / path.name[1:].rpartition("-")[0]
+            if (path / "old").exists() and not replaced.exists():
+                (path / "old").rename(replaced)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _flush(file: Path) -> None:

@@ -1,39 +1,42 @@
-"""Fine-tune a pre-trained model on the balanced instructions: a plain PyTorch AdamW loop, one GPU or a CPU.
+"""Fine-tune a pre-trained model on the balanced instructions: a plain PyTorch AdamW loop, GPUs or a CPU.
 
     uv run python finetune.py --model-size 30m --epochs 5 --batch-size 64
+    uv run torchrun --nproc-per-node=2 finetune.py --model-size 30m --epochs 5 --batch-size 64
 
-Writes checkpoints/sft_{30M}_model/: epoch_N/ after every epoch, best/ (lowest validation loss), last/,
-run.json (settings, versions, data) and metrics.jsonl (a line a logged step). Ctrl-C leaves a usable last/.
+Writes checkpoints/sft_{30M}_model/ (see run_folder.py). A run that was stopped, by whatever, goes on with the
+same command and --resume, and ends as if it had not been stopped.
 """
 
-import functools
-import itertools
-import json
+import contextlib
 import math
-import os
-import platform
-import shutil
+import signal
+import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 import hub
-from cards import model_card
+import run_folder
+from batches import MicroBatch, derived_seed, micro_batches, share, step_indices
+from cards import loss_table, model_card
 from cli import InputError, parse, run, setting
-from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, default_data, load_data, locate_data
-from device import Compute, choose_compute
-from files import make_writable, whole_file, whole_folder
+from dataset import InstructionDataset, default_data, load_data, locate_data
+from device import Compute, affordable_tokens, choose_compute, memory_used
+from distributed import Ranks
+from loss import compute_loss, summed_loss
 from model import GPT2, PRESETS, base_checkpoint, load_model, locate
+from monitor import Meter, Monitor, draw_loss, must_be_finite
+from run_folder import Progress
+from stopping import Stopped, StopRequest
 
-Examples = dict[str, InstructionDataset]  # by split
+__all__ = ["Settings", "compute_loss", "main"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,13 @@ class Settings:
     )
     output: str | None = setting(None, "folder to write; default: checkpoints/sft_{size}_model")
     overwrite: bool = setting(False, "replace the run in an output folder that is there")
+    resume: bool = setting(False, "go on with the run in the output folder where it was last saved")
     epochs: int | None = setting(None, "passes over the training split; default: the preset's", at_least=1)
     max_steps: int | None = setting(None, "stop after this many optimiser steps", at_least=1)
     batch_size: int = setting(8, "examples in an optimiser step", at_least=1, at_most=65536)
+    micro_batch_tokens: int | None = setting(
+        None, "most tokens that go through the model at once; default: what the memory allows", at_least=1
+    )
     lr: float = setting(5e-5, "learning rate, the highest one under a schedule", at_least=0)
     schedule: str = setting("constant", "of the learning rate after warm-up", choices=("constant", "cosine"))
     warmup_steps: int = setting(0, "steps in which the learning rate rises from 0", at_least=0)
@@ -60,39 +67,57 @@ class Settings:
         "all", "learn instruction and story, or the story alone", choices=("all", "response")
     )
     log_every: int = setting(10, "steps between two lines of metrics.jsonl", at_least=1)
+    save_every: int | None = setting(None, "steps between two saves; every epoch is saved anyway", at_least=1)
+    save_minutes: float = setting(15.0, "minutes after which to save in any case", at_least=0)
+    stories: int = setting(2, "topics to tell stories about at every validation", at_least=0, at_most=3)
+    tensorboard: bool = setting(False, "write curves and stories for TensorBoard, too")
     seed: int = setting(0, "seed of the data order and of dropout", at_least=0, at_most=2**32 - 1)
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
+    compile: bool = setting(False, "compile the model: minutes at the start, faster steps after")
     push_to_hub: str | None = setting(None, "repo to send best/ (or last/) to, namespace/name; default: none")
 
 
-def supervised(model: GPT2, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs, labels (B, T) int64 -> logits (N, V), labels (N,) of the N supervised tokens.
+class Supervised(nn.Module):
+    """A model with its loss: what is trained, and what processes share.
 
-    The others, prompt and padding, are spared the output layer, which is most of the work of a small model.
+    Ignored positions, prompt or padding, are spared the output layer, most of the work of a small model.
     """
-    kept = labels != IGNORE_INDEX
-    return model.output_layer(model.hidden(inputs)[kept]), labels[kept]
+
+    def __init__(self, model: GPT2, compiled: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.hidden = torch.compile(model.hidden, dynamic=True) if compiled else model.hidden
+
+    def forward(self, inputs: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
+        """The fields of a MicroBatch -> summed cross-entropy of its N supervised tokens, nats."""
+        hidden = self.hidden(inputs).flatten(0, 1)  # (B * T, C)
+        return summed_loss(hidden.index_select(0, positions), self.model.output_layer, labels)
 
 
-def loss_sum(model_output: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> tuple[Tensor, Tensor]:
-    """Logits (..., V), labels (...) int64 -> summed cross-entropy (nats), number of supervised tokens."""
-    total = F.cross_entropy(
-        model_output.flatten(0, -2).float(), labels.flatten(), ignore_index=ignore_index, reduction="sum"
-    )
-    return total, (labels != ignore_index).sum()
+def add_gradient(
+    trained: nn.Module,
+    batches: Sequence[MicroBatch],
+    tokens: int,
+    compute: Compute,
+    ranks: Ranks,
+    stop: StopRequest,
+) -> Tensor:
+    """Add the gradient of a step's loss to `.grad`; returns the summed loss of this process's part.
 
-
-def compute_loss(model_output: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """Logits (B, T, V), labels (B, T) int64 -> mean cross-entropy of the supervised tokens, nats."""
-    total, count = loss_sum(model_output, labels, ignore_index)
-    return total / count.clamp(min=1)
-
-
-def must_be_finite(loss: float, step: int) -> float:
-    """The loss. Raises InputError if it is infinite or no number: nothing good can be saved from there on."""
-    if not math.isfinite(loss):
-        raise InputError(f"step {step}: the loss is {loss}; lower --lr, or add --grad-clip or --warmup-steps")
-    return loss
+    The loss is the mean over `tokens`, the supervised tokens of all micro-batches and all processes, so it
+    does not matter how the step is split (but for dropout, which draws anew). Raises Stopped.
+    """
+    total = torch.zeros((), device=compute.device)
+    for number, batch in enumerate(stop.between(batches), start=1):
+        last = number == len(batches)  # the one at which processes exchange their gradients
+        apart = isinstance(trained, DistributedDataParallel) and not last
+        with trained.no_sync() if apart else contextlib.nullcontext():  # type: ignore[operator]
+            with compute.autocast():
+                loss = trained(*batch.to(compute.device))
+            # DistributedDataParallel will take the mean over the processes, where the sum is wanted.
+            (loss * (ranks.size / max(tokens, 1))).backward()
+        total += loss.detach()
+    return total
 
 
 def learning_rate(step: int, total_steps: int, settings: Settings) -> float:
@@ -106,190 +131,199 @@ def learning_rate(step: int, total_steps: int, settings: Settings) -> float:
 
 
 @torch.no_grad()
-def validation_loss(model: GPT2, batches: Iterable[dict[str, Tensor]], compute: Compute) -> float:
-    """Mean loss over all supervised tokens, nats a token, however they are split into batches."""
-    model.eval()
-    total = torch.zeros((), dtype=torch.float64, device=compute.device)
-    count = torch.zeros((), dtype=torch.int64, device=compute.device)
-    for inputs, labels in on_device(batches, compute):
-        with compute.autocast():
-            batch_total, batch_count = loss_sum(*supervised(model, inputs, labels))
-        total += batch_total
-        count += batch_count
-    model.train()
-    return (total / count.clamp(min=1)).item()
-
-
-def on_device(batches: Iterable[dict[str, Tensor]], compute: Compute) -> Iterator[tuple[Tensor, Tensor]]:
+def validation_loss(
+    supervised: Supervised, batches: Iterable[MicroBatch], compute: Compute, ranks: Ranks
+) -> float:
+    """Mean loss over all supervised tokens of all processes, nats a token, however they are batched."""
+    supervised.eval()
+    sums = []  # of loss and number of tokens; added up in the end, in float64
     for batch in batches:
-        inputs = batch["input_ids"].to(compute.device, non_blocking=True)
-        labels = batch["labels"].to(compute.device, non_blocking=True)
-        yield inputs, labels
+        with compute.autocast():
+            loss = supervised(*batch.to(compute.device))
+        sums.append(torch.stack([loss, torch.full_like(loss, len(batch.labels))]))
+    supervised.train()
+    total, tokens = ranks.sum(torch.stack(sums).cpu().double().sum(0)).tolist()
+    return total / max(tokens, 1)
 
 
-def save(model: GPT2, folder: Path, card: str) -> None:
-    """Write model.safetensors, config.json and the card as one folder that appears whole."""
-    with whole_folder(folder) as temporary:
-        (temporary / "README.md").write_text(card)
-        model.save_pretrained(temporary)
-
-
-def run_report(
-    settings: Settings, model: GPT2, base: dict[str, Any], data: dict[str, Any], examples: Examples
-) -> dict[str, Any]:
-    """What run.json holds: all that is needed to tell how a model came about."""
-    return {
-        "settings": asdict(settings),
-        "base": base,
-        "model": asdict(model.config) | {"parameters": sum(p.numel() for p in model.parameters())},
-        "data": data
-        | {
-            split: {"examples": len(rows), "fingerprint": rows.fingerprint}
-            for split, rows in examples.items()
-        },
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "host": {
-            "system": platform.platform(),
-            "cpus": os.cpu_count(),
-            "gpu": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else None,
-        },
-    }
-
-
-def read_metrics(output: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl."""
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-
-
-def remove_run(output: Path) -> None:
-    """Remove the checkpoints of an earlier run, so that they are never taken for the new one's."""
-    for folder in (*output.glob("epoch_*"), output / "best", output / "last"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def main(argv: list[str] | None = None) -> None:
-    settings = parse(Settings, argv, __doc__)
-    preset = PRESETS[settings.model_size]
-    output = Path(f"checkpoints/sft_{preset.label}_model" if settings.output is None else settings.output)
-    if output.exists() and any(output.iterdir()) and not settings.overwrite:
-        raise InputError(f"--output {output}: holds a run already; name another, or add --overwrite")
-    make_writable(output)
-    compute = choose_compute(settings.device)
-    print(f"compute: {compute.reason}")
-    torch.manual_seed(settings.seed)
-    torch.set_float32_matmul_precision("high")
-
-    base = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
-    base_file = locate(base)
-    model = load_model(base_file, compute.device)
+def load(
+    settings: Settings, output: Path, device: torch.device
+) -> tuple[GPT2, run_folder.Examples, dict[str, Any], dict[str, Any] | None]:
+    """Model, examples, what run.json is to hold, and the state to go on from, which None is at the start."""
+    begun = run_folder.read_run(output) if settings.resume else None
+    state = run_folder.load_state(output) if begun else None
+    if begun and state:
+        base, model = begun["base"], run_folder.rebuild(begun, state).to(device)
+    else:
+        name = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
+        file = locate(name)
+        base = {"name": name, "commit": file.parent.name if hub.is_name(name) else None}
+        model = load_model(file, device)
     context = model.config.context_length
     max_length = settings.max_length or context
     if max_length > context:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
     source = default_data() if settings.data is None else settings.data
-    data_folder = locate_data(source)
-    data = load_data(source, data_folder)
-    vocab_size = model.config.vocab_size
-    examples: Examples = {
-        split: InstructionDataset(split, max_length, data=data, vocab_size=vocab_size)
+    folder = locate_data(source)
+    data = load_data(source, folder)
+    examples: run_folder.Examples = {
+        split: InstructionDataset(split, max_length, data=data, vocab_size=model.config.vocab_size)
         for split in ("train", "validation")
         if split in data
     }
-    collate = functools.partial(custom_collate_fn, pad_token_id=vocab_size - 1, loss_on=settings.loss_on)
-    batches: Any = functools.partial(
-        DataLoader,
-        batch_size=settings.batch_size,
-        collate_fn=collate,
-        pin_memory=compute.device.type == "cuda",
-    )
-    print(f"model: {base}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters")
+    origin = {"name": source, "commit": folder.name if hub.is_name(source) else None}
+    report = run_folder.describe(settings, model, base, origin, examples)
+    if begun:
+        run_folder.refuse_changes(begun, report)
+    return model, examples, report, state
+
+
+def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> None:
+    with ranks.first():  # rank 0 fetches and tokenises, the others find it done
+        model, examples, report, state = load(settings, output, compute.device)
+        if settings.push_to_hub is not None and ranks.rank == 0:
+            hub.check_write_access(settings.push_to_hub, "model")
+    print(f"model: {report['base']['name']}, {report['model']['parameters'] / 1e6:.1f}M parameters")
     print("data: " + ", ".join(f"{len(rows):,} examples for {split}" for split, rows in examples.items()))
 
-    if settings.push_to_hub is not None:
-        hub.check_write_access(settings.push_to_hub, "model")
-
-    epochs = settings.epochs or preset.epochs
-    steps_an_epoch = math.ceil(len(examples["train"]) / settings.batch_size)
+    rows = examples["train"]
+    epochs = settings.epochs or PRESETS[settings.model_size].epochs
+    steps_an_epoch = math.ceil(len(rows) / settings.batch_size)
     total_steps = min(epochs * steps_an_epoch, settings.max_steps or epochs * steps_an_epoch)
+    progress: Progress = state["progress"] if state else Progress()
+    if progress.step > total_steps:
+        raise InputError(f"--resume: {progress.step:,} steps are done, more than the {total_steps:,} wanted")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
     )
-    if "validation" in examples:  # what is broken in it fails now, not after an epoch
-        validation_loss(model, itertools.islice(batches(examples["validation"]), 2), compute)
-    report = run_report(
-        settings,
-        model,
-        {"name": base, "commit": base_file.parent.name if hub.is_name(base) else None},
-        {"name": source, "commit": data_folder.name if hub.is_name(source) else None},
-        examples,
-    )
-    remove_run(output)
-    with whole_file(output / "run.json") as file:
-        file.write_text(json.dumps(report, indent=2) + "\n")
-    metrics = open(output / "metrics.jsonl", "w", buffering=1)  # noqa: SIM115
+    if state:
+        optimizer.load_state_dict(state["optimizer"])
+    supervised = Supervised(model, settings.compile).train()
+    trained = DistributedDataParallel(supervised) if ranks.size > 1 else supervised
+    supervised_tokens = rows.supervised_tokens(settings.loss_on)
+    max_tokens = settings.micro_batch_tokens or affordable_tokens(compute, model)
 
-    step, epoch, best, loss = 0, 0, math.inf, None
-    order = torch.Generator().manual_seed(settings.seed)
-    window_loss = torch.zeros((), device=compute.device)  # summed since the last log point
-    window_tokens = torch.zeros((), dtype=torch.int64, device=compute.device)  # supervised ones
-    progress = tqdm(total=total_steps, unit=" steps", desc="train")
+    def split(rows: InstructionDataset, indices: Sequence[int]) -> list[MicroBatch]:
+        """This process's share of the examples `indices`, in pieces that fit the memory."""
+        mine = share(indices, rows.lengths, ranks.rank, ranks.size)
+        return list(
+            micro_batches(
+                rows,
+                mine,
+                max_tokens,
+                overhead=compute.overhead,
+                pad_token_id=model.config.vocab_size - 1,
+                loss_on=settings.loss_on,
+                multiple=64 if settings.compile and model.config.context_length % 64 == 0 else 1,
+            )
+        )
+
+    validation: list[MicroBatch] = []
+    if "validation" in examples:
+        validation = split(examples["validation"], range(len(examples["validation"])))
+        validation_loss(supervised, validation[:2], compute, ranks)  # what is broken in it fails now
+
+    if ranks.rank == 0:
+        run_folder.begin(output, report, resume=settings.resume)
+    monitor = Monitor(output if ranks.rank == 0 else None, progress, settings.tensorboard)
+    meter = Meter(progress, ranks, rows.lengths, supervised_tokens)
+    bar = tqdm(total=total_steps, initial=progress.step, unit=" steps", desc="train", disable=ranks.rank > 0)
+    saved_at = time.monotonic()
+
+    def save(*checkpoints: str) -> None:
+        nonlocal saved_at
+        meter.settle()  # raises InputError before anything that is not finite is saved
+        with ranks.first():
+            if ranks.rank == 0:
+                progress.metrics_size = monitor.size()
+                card = model_card(report, run_folder.read_metrics(output), progress.step)
+                run_folder.save(output, [*checkpoints, "last"], card, model, optimizer, progress)
+        saved_at = time.monotonic()
+        meter.start_clock()
+
+    stop = StopRequest(alone=ranks.size == 1)
+    first_epoch, last_epoch = (math.ceil(step / steps_an_epoch) for step in (progress.step, total_steps))
     try:
-        for epoch in range(1, epochs + 1):
-            model.train()
-            started = time.perf_counter()
-            for inputs, labels in on_device(
-                batches(examples["train"], shuffle=True, generator=order), compute
-            ):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(step, total_steps, settings)
-                with compute.autocast():
-                    total, count = loss_sum(*supervised(model, inputs, labels))
-                (total / count.clamp(min=1)).backward()
-                if settings.grad_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
-                optimizer.step()
-                optimizer.zero_grad()
-                step += 1
-                progress.update()
-                window_loss += total.detach()
-                window_tokens += count
-                if step % settings.log_every == 0 or step == total_steps:
-                    tokens = int(window_tokens)
-                    speed = tokens / (time.perf_counter() - started)
-                    mean = must_be_finite(window_loss.item() / max(tokens, 1), step)
-                    lr = optimizer.param_groups[0]["lr"]
-                    line = dict(step=step, epoch=epoch, loss=mean, lr=lr, tokens_per_second=round(speed))
-                    metrics.write(json.dumps(line) + "\n")
-                    progress.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} tokens/s")
-                    window_loss.zero_()
-                    window_tokens.zero_()
-                    started = time.perf_counter()
-                if step == total_steps:
-                    break
-            if "validation" in examples:
-                loss = must_be_finite(validation_loss(model, batches(examples["validation"]), compute), step)
-                metrics.write(json.dumps(dict(step=step, epoch=epoch, validation_loss=loss)) + "\n")
-                progress.write(f"epoch {epoch}: validation loss {loss:.4f}")
-            card = model_card(report, read_metrics(output), step)
-            if step == epoch * steps_an_epoch:
-                save(model, output / f"epoch_{epoch}", card)
-            save(model, output / "last", card)
-            if loss is not None and loss < best:
-                best = loss
-                save(model, output / "best", card)
-            if step == total_steps:
-                break
-    except KeyboardInterrupt:
-        save(model, output / "last", model_card(report, read_metrics(output), step))
-        print(f"\nstopped at step {step}; the weights are in {output / 'last'}")
-        raise
+        with stop:
+            for epoch in range(max(first_epoch, 1), last_epoch + 1):
+                epoch_end = epoch * steps_an_epoch
+                for step in range(progress.step, min(epoch_end, total_steps)):
+                    indices = step_indices(len(rows), settings.batch_size, settings.seed, step)
+                    batches = split(rows, indices)
+                    rate = learning_rate(step, total_steps, settings)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    torch.manual_seed(derived_seed(settings.seed, "dropout", step, ranks.rank))
+                    optimizer.zero_grad()
+                    tokens = int(supervised_tokens[indices].sum())
+                    loss_sum = add_gradient(trained, batches, tokens, compute, ranks, stop)
+                    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+                    norm = torch.nn.utils.get_total_norm(gradients)
+                    if settings.grad_clip is not None:
+                        torch.nn.utils.clip_grads_with_norm_(model.parameters(), settings.grad_clip, norm)
+                    optimizer.step()
+                    progress.step = step + 1
+                    bar.update()
+
+                    meter.add(indices, batches, loss_sum, norm)
+                    if progress.step % settings.log_every == 0 or progress.step == total_steps:
+                        line = meter.line() | {"lr": rate, "memory_gb": memory_used(compute.device) / 1e9}
+                        monitor.log(progress.step, epoch, **line)
+                        bar.set_postfix_str(
+                            f"loss {line['loss']:.3f}, {line['tokens_per_second']:,} tokens/s"
+                        )
+                    late = time.monotonic() - saved_at >= 60 * settings.save_minutes
+                    stopping, saving = ranks.any(stop.signal is not None, late)
+                    if stopping:
+                        raise Stopped
+                    if saving or (settings.save_every and progress.step % settings.save_every == 0):
+                        save()
+
+                if progress.validated < progress.step:
+                    names = [f"epoch_{epoch}"] if progress.step == epoch_end else []
+                    if validation:
+                        loss = validation_loss(supervised, stop.between(validation), compute, ranks)
+                        must_be_finite(loss, f"step {progress.step}: the validation loss")
+                        monitor.log(progress.step, epoch, validation_loss=loss)
+                        bar.write(f"epoch {epoch}: validation loss {loss:.4f}")
+                        if loss < progress.best:
+                            progress.best = loss
+                            names.append("best")
+                    monitor.tell(model, settings.stories, progress.step)
+                    progress.validated = progress.step
+                    save(*names)
+    except Stopped:
+        save()
+        bar.close()
+        print(f"stopped after step {progress.step:,}, and saved; go on with the same command and --resume")
+        if stop.signal == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        sys.exit(128 + signal.SIGTERM)
     finally:
-        progress.close()
-        metrics.close()
-    print(f"checkpoints in {output}")
-    if settings.push_to_hub is not None:
-        finished = output / "best"
-        hub.push(finished if finished.is_dir() else output / "last", settings.push_to_hub, "model")
+        bar.close()
+        monitor.close()
+
+    if ranks.rank == 0:
+        draw_loss(output, output / "loss.png")
+        print(loss_table(run_folder.read_metrics(output), progress.step, settings.log_every))
+        print(f"checkpoints in {output}")
+        if settings.push_to_hub is not None:
+            best = output / "best"
+            hub.push(best if best.is_dir() else output / "last", settings.push_to_hub, "model")
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    ranks = Ranks.here()
+    compute = choose_compute(settings.device, ranks.local_rank)
+    print(f"compute: {compute.reason}" + (f", in {ranks.size} processes" if ranks.size > 1 else ""))
+    torch.set_float32_matmul_precision("high")  # TF32 where a GPU computes in float32
+    label = PRESETS[settings.model_size].label
+    output = Path(f"checkpoints/sft_{label}_model" if settings.output is None else settings.output)
+    with ranks.connected(compute.device):
+        if ranks.rank == 0:
+            run_folder.claim(output, settings.resume, settings.overwrite)
+        train(settings, output, compute, ranks)
 
 
 if __name__ == "__main__":

@@ -65,25 +65,6 @@ def report(tales: list[Tale], told: list[dict[str, str]]) -> str:
     return "; ".join(counts)
 
 
-def draw_loss(run: Path, picture: Path) -> None:
-    """The training and validation loss of a run as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    lines = finetune.read_metrics(run)
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for name, style in (("loss", "-"), ("validation_loss", "o")):
-        points = [(line["step"], line[name]) for line in lines if name in line]
-        axes.plot(*zip(*points, strict=True), style, label=name.replace("_", " "))
-    axes.set(xlabel="optimiser step", ylabel="nats a token", title="Fine-tuning nano on the sample corpus")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(picture, dpi=120)
-    plt.close(figure)
-
-
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     started = time.perf_counter()
@@ -107,9 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     train += ["--epochs", "1", "--batch-size", "8", "--lr", "3e-3", "--schedule", "cosine"]
     train += ["--warmup-steps", "20", "--grad-clip", "1", "--loss-on", "response"]
     step("Fine-tuning", "finetune.py", finetune.main, train)
-    picture = output / "loss.png"
-    draw_loss(Path(trained), picture)
-    print(f"loss curve: {picture}")
+    print(f"loss curve: {trained}/loss.png")
 
     print("\n=== The same topics, told happily and sadly; none of them was in the training data", flush=True)
     model = load_model(Path(trained) / "last")

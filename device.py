@@ -55,10 +55,10 @@ def affordable_tokens(compute: Compute, model: GPT2) -> int:
 
     On a GPU, half of its free memory after gradients and AdamW's two moments (12 bytes a parameter), at 64
     bytes of activations for every token, layer and dimension (128 in float32), estimated, not measured.
-    On a CPU, more would only cost memory.
+    On a CPU, more was not faster.
     """
     if compute.device.type != "cuda":
-        return 4096
+        return 2048
     config = model.config
     free, _ = torch.cuda.mem_get_info(compute.device)
     free -= 12 * sum(p.numel() for p in model.parameters())

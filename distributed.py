@@ -9,6 +9,7 @@ Only rank 0 writes files and prints.
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,6 +59,9 @@ class Ranks:
                 yield
         except RuntimeError as error:
             if isinstance(error, dist.DistError) or "gloo" in str(error):
+                signal.signal(
+                    signal.SIGTERM, signal.SIG_IGN
+                )  # which torchrun sends; first the reason is told
                 raise InputError(
                     f"process {self.rank}: another process of this run ended, so it cannot go on; start it "
                     "again with --resume"

@@ -228,6 +228,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
     monitor = Monitor(output if ranks.rank == 0 else None, progress, settings.tensorboard)
     meter = Meter(progress, ranks, rows.lengths, supervised_tokens)
     bar = tqdm(total=total_steps, initial=progress.step, unit=" steps", desc="train", disable=ranks.rank > 0)
+    stop = StopRequest(alone=ranks.size == 1)
     saved_at = time.monotonic()
 
     def save(*checkpoints: str) -> None:
@@ -241,10 +242,9 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
         saved_at = time.monotonic()
         meter.start_clock()
 
-    stop = StopRequest(alone=ranks.size == 1)
     first_epoch, last_epoch = (math.ceil(step / steps_an_epoch) for step in (progress.step, total_steps))
-    try:
-        with stop:
+    with stop, bar, contextlib.closing(monitor):
+        try:
             for epoch in range(max(first_epoch, 1), last_epoch + 1):
                 epoch_end = epoch * steps_an_epoch
                 for step in range(progress.step, min(epoch_end, total_steps)):
@@ -292,16 +292,15 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
                     monitor.tell(model, settings.stories, progress.step)
                     progress.validated = progress.step
                     save(*names)
-    except Stopped:
-        save()
-        bar.close()
-        print(f"stopped after step {progress.step:,}, and saved; go on with the same command and --resume")
-        if stop.signal == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        sys.exit(128 + signal.SIGTERM)
-    finally:
-        bar.close()
-        monitor.close()
+        except Stopped:
+            save()
+            bar.close()
+            print(
+                f"stopped after step {progress.step:,}, and saved; go on with the same command and --resume"
+            )
+            if stop.signal == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            sys.exit(128 + signal.SIGTERM)
 
     if ranks.rank == 0:
         draw_loss(output, output / "loss.png")
@@ -316,11 +315,11 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     ranks = Ranks.here()
     compute = choose_compute(settings.device, ranks.local_rank)
-    print(f"compute: {compute.reason}" + (f", in {ranks.size} processes" if ranks.size > 1 else ""))
     torch.set_float32_matmul_precision("high")  # TF32 where a GPU computes in float32
     label = PRESETS[settings.model_size].label
     output = Path(f"checkpoints/sft_{label}_model" if settings.output is None else settings.output)
     with ranks.connected(compute.device):
+        print(f"compute: {compute.reason}" + (f", in {ranks.size} processes" if ranks.size > 1 else ""))
         if ranks.rank == 0:
             run_folder.claim(output, settings.resume, settings.overwrite)
         train(settings, output, compute, ranks)

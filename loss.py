@@ -64,9 +64,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         gradients = [torch.zeros_like(x) for x in (hidden, weight, bias)] if with_gradients else []
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         precise = torch.promote_types(dtype, torch.float32)
-        buffer = torch.empty(
-            min(chunk, len(hidden)), -(-V // ALIGNED) * ALIGNED, dtype=precise, device=hidden.device
-        )
+        width = -(-V // ALIGNED) * ALIGNED
+        buffer = torch.empty(min(chunk, len(hidden)), width, dtype=precise, device=hidden.device)
         total = torch.zeros((), dtype=precise, device=hidden.device)
         for start in range(0, len(hidden), chunk):
             here = slice(start, start + chunk)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 import hub
 import run_folder
 from batches import MicroBatch, derived_seed, micro_batches, share, step_indices
-from cards import loss_table, model_card
+from cards import loss_table
 from cli import InputError, parse, run, setting
 from dataset import InstructionDataset, default_data, load_data, locate_data
 from device import Compute, affordable_tokens, choose_compute, memory_used
@@ -237,8 +237,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
         with ranks.first():
             if ranks.rank == 0:
                 progress.metrics_size = monitor.size()
-                card = model_card(report, run_folder.read_metrics(output), progress.step)
-                run_folder.save(output, [*checkpoints, "last"], card, model, optimizer, progress)
+                run_folder.save(output, [*checkpoints, "last"], report, model, optimizer, progress)
         saved_at = time.monotonic()
         meter.start_clock()
 
@@ -281,6 +280,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
 
                 if progress.validated < progress.step:
                     names = [f"epoch_{epoch}"] if progress.step == epoch_end else []
+                    meter.settle()
                     if validation:
                         loss = validation_loss(supervised, stop.between(validation), compute, ranks)
                         must_be_finite(loss, f"step {progress.step}: the validation loss")

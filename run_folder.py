@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from cards import model_card
 from cli import InputError, option
 from dataset import InstructionDataset
 from files import make_writable, remove_leftovers, whole_file, whole_folder
@@ -86,7 +87,10 @@ def describe(
 def read_run(output: Path) -> dict[str, Any] | None:
     """run.json, if there is one."""
     file = output / "run.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    try:
+        return json.loads(file.read_text()) if file.exists() else None
+    except ValueError as error:
+        raise InputError(f"{file}: damaged ({error}); start anew with --overwrite") from error
 
 
 def refuse_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -119,7 +123,7 @@ def begin(output: Path, run: dict[str, Any], resume: bool) -> None:
 def save(
     output: Path,
     checkpoints: Sequence[str],
-    card: str,
+    run: dict[str, Any],
     model: GPT2,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
@@ -128,9 +132,10 @@ def save(
 
     Raises InputError if the run's folder has vanished.
     """
+    if not output.is_dir():
+        raise InputError(f"--output {output}: has vanished, with all that was saved in it")
+    card = model_card(run, read_metrics(output), progress.step)
     for name in checkpoints:
-        if not output.is_dir():
-            raise InputError(f"--output {output}: has vanished, with all that was saved in it")
         with whole_folder(output / name) as temporary:
             (temporary / "README.md").write_text(card)
             model.save_pretrained(temporary)
@@ -139,8 +144,11 @@ def save(
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    with whole_file(output / "training_state.pt") as file:
-        torch.save(state, file)
+    with whole_file(output / "training_state.pt") as file, open(file, "wb") as handle:
+        try:
+            torch.save(state, handle)
+        except RuntimeError as error:  # torch's own, on top of what a full disk said
+            raise error.__context__ if isinstance(error.__context__, OSError) else error
 
 
 def load_state(output: Path) -> dict[str, Any] | None:

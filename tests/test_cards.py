@@ -11,6 +11,7 @@ from huggingface_hub import DatasetCard, ModelCard
 import cards
 import finetune
 import prepare_data
+import run_folder
 from tests.fake_hub import FakeHub
 
 
@@ -28,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, checkpoint: str, data: str) ->
 
 
 def read(run: Path) -> tuple[dict, list[dict]]:
-    return json.loads((run / "run.json").read_text()), finetune.read_metrics(run)
+    return json.loads((run / "run.json").read_text()), run_folder.read_metrics(run)
 
 
 def metadata(text: str) -> Any:

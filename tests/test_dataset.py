@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 import dataset
 import finetune
 from dataset import InstructionDataset, custom_collate_fn, format_instruction, get_tokenizer
+from loss import compute_loss
 
 
 def item(*ids: int, **more: object) -> dict:
@@ -55,12 +56,12 @@ def test_loss_on_the_response_alone() -> None:
 
 
 def test_what_the_loss_sees_is_every_token_of_the_batch_once() -> None:
-    """The mask again where it is used: all logits equal, so the loss sum is the count times log V."""
+    """The mask again where it is used: all logits equal but those of the ignored positions."""
     batch = custom_collate_fn([item(1, 2, 3), item(4, 5, 6, 7, 8, complete=False)], pad_token_id=15)
     logits = torch.zeros(2, 5, 16)
-    total, count = finetune.loss_sum(logits, batch["labels"])
-    assert count == 3 + 4
-    torch.testing.assert_close(total, 7 * torch.tensor(16.0).log())
+    logits[0, 3:, 15] = logits[1, 4:, 15] = 99.0
+    assert (batch["labels"] != -100).sum() == 3 + 4
+    torch.testing.assert_close(compute_loss(logits, batch["labels"]), torch.tensor(16.0).log())
 
 
 def test_the_full_tokenizer_is_gpt2() -> None:

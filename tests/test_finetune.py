@@ -1,53 +1,147 @@
 import functools
+import itertools
 import json
 import math
-import signal
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 import finetune
-from dataset import InstructionDataset, custom_collate_fn, load_data
+import run_folder
+from batches import MicroBatch, micro_batches
+from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
 from device import choose_compute
-from finetune import Settings, compute_loss, learning_rate, loss_sum, supervised, validation_loss
+from distributed import Ranks
+from finetune import Settings, Supervised, add_gradient, compute_loss, learning_rate, validation_loss
 from model import GPT2, load_model
+from stopping import StopRequest
+
+CPU = choose_compute("cpu")
+ALONE = Ranks()
 
 
-def test_loss_is_the_mean_over_supervised_tokens() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(2, 3, 5), torch.tensor([[1, 2, -100], [4, -100, -100]])
-    log_p = torch.log_softmax(logits, -1)
-    expected = -(log_p[0, 0, 1] + log_p[0, 1, 2] + log_p[1, 0, 4]) / 3
-    torch.testing.assert_close(compute_loss(logits, labels), expected)
-    other = labels.masked_fill(labels == -100, -1)
-    torch.testing.assert_close(compute_loss(logits, other, ignore_index=-1), expected)
+@pytest.fixture(scope="module")
+def rows(data: str) -> InstructionDataset:
+    return InstructionDataset("train", 384, data=data, vocab_size=512)
 
 
-def test_loss_without_supervised_tokens_is_zero() -> None:
-    assert compute_loss(torch.randn(1, 2, 5), torch.full((1, 2), -100)) == 0
+def gathered(rows: InstructionDataset, groups: list[list[int]]) -> list[MicroBatch]:
+    """A micro-batch of each group, whatever its size."""
+    return [
+        batch
+        for group in groups
+        for batch in micro_batches(rows, group, 10**9, overhead=10**9, pad_token_id=511)
+    ]
 
 
-def test_loss_sums_add_up_however_a_batch_is_split() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(6, 4, 9), torch.randint(0, 9, (6, 4))
-    labels[torch.rand(6, 4) < 0.4] = -100
-    whole, count = loss_sum(logits, labels)
-    parts = [loss_sum(logits[i], labels[i]) for i in (slice(0, 1), slice(1, 5), slice(5, 6))]
-    torch.testing.assert_close(sum(total for total, _ in parts), whole)
-    assert sum(int(number) for _, number in parts) == count
+def gradient(model: GPT2, batches: list[MicroBatch], tokens: int) -> tuple[float, Tensor]:
+    model.zero_grad()
+    total = add_gradient(Supervised(model), batches, tokens, CPU, ALONE, StopRequest())
+    return total.item() / tokens, torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
 
 
-def test_ignored_positions_change_nothing_but_the_work(checkpoint: str) -> None:
+def cut(indices: list[int], pieces: int, rng: random.Random) -> list[list[int]]:
+    """`indices` in so many parts of random size."""
+    ends = sorted(rng.sample(range(1, len(indices)), pieces - 1))
+    return [indices[a:b] for a, b in itertools.pairwise([0, *ends, len(indices)])]
+
+
+def test_loss_and_gradient_do_not_depend_on_how_a_step_is_split(
+    checkpoint: str, rows: InstructionDataset
+) -> None:
     model = load_model(checkpoint)
-    torch.manual_seed(0)
-    inputs, labels = torch.randint(0, 512, (2, 3, 9))
-    labels[torch.rand(3, 9) < 0.4] = -100
-    spared, whole = supervised(model, inputs, labels), model(inputs)
-    assert len(spared[0]) == (labels != -100).sum()
-    torch.testing.assert_close(compute_loss(*spared), compute_loss(whole, labels))
+    rng = random.Random(0)
+    indices = [rng.randrange(len(rows)) for _ in range(64)]
+    by_length = sorted(indices, key=lambda i: int(rows.lengths[i]))
+    tokens = int(rows.supervised_tokens()[indices].sum())
+
+    batch = custom_collate_fn([rows[i] for i in indices], pad_token_id=511)
+    plain = compute_loss(model(batch["input_ids"]), batch["labels"])
+    plain.backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
+    splits = {
+        "whole": [indices],
+        "single": [[i] for i in indices],
+        "uneven": cut(indices, 7, rng),
+        "sorted": cut(by_length, 7, rng),
+    }
+    for name, groups in splits.items():
+        batches = gathered(rows, groups)
+        assert len(batches) == len(groups), name
+        loss, found = gradient(model, batches, tokens)
+        assert loss == pytest.approx(plain.item(), rel=1e-6), name
+        assert (found - expected).norm() < 1e-5 * expected.norm(), name
+
+
+def test_micro_batches_of_any_size_train_alike(checkpoint: str, data: str, tmp_path: Path) -> None:
+    """Through the command line. Adam moves a weight whose gradient is all rounding as far as any other, so
+    what the steps did is compared, not every weight."""
+    runs = [
+        train(checkpoint, data, tmp_path / tokens, "--epochs", "2", "--micro-batch-tokens", tokens)
+        for tokens in ("1", "700", "1000000")
+    ]
+    for lines in zip(*runs, strict=True):
+        for name in {"loss", "gradient_norm", "validation_loss"} & lines[0].keys():
+            for line in lines[1:]:
+                assert line[name] == pytest.approx(lines[0][name], rel=1e-4)
+
+
+def test_validation_loss_does_not_depend_on_the_split(checkpoint: str, rows: InstructionDataset) -> None:
+    model = load_model(checkpoint)
+    loss = functools.partial(validation_loss, Supervised(model), compute=CPU, ranks=ALONE)
+    indices = list(range(len(rows)))
+    whole = loss(gathered(rows, [indices]))
+    batch = custom_collate_fn([rows[i] for i in indices], pad_token_id=511)
+    with torch.no_grad():
+        assert whole == pytest.approx(compute_loss(model(batch["input_ids"]), batch["labels"]).item())
+    assert loss(gathered(rows, [[i] for i in indices])) == pytest.approx(whole, rel=1e-6)
+    assert loss(gathered(rows, cut(indices, 7, random.Random(1)))) == pytest.approx(whole, rel=1e-6)
+
+
+def test_validation_loss_is_the_same_with_every_batch_size(
+    checkpoint: str, data: str, tmp_path: Path
+) -> None:
+    losses = [
+        train(checkpoint, data, tmp_path / size, "--lr", "0", "--max-steps", "1", "--batch-size", size)[-1]
+        for size in ("1", "3")
+    ]
+    assert losses[0]["validation_loss"] == losses[1]["validation_loss"]
+
+
+def test_the_last_smaller_batch_of_an_epoch_counts(checkpoint: str, data: str, tmp_path: Path) -> None:
+    examples = len(load_data(data)["train"])
+    size = examples - 1
+    lines = train(checkpoint, data, tmp_path / "run", "--epochs", "1", "--batch-size", str(size))
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 2
+    with_one_step = train(checkpoint, data, tmp_path / "one", "--max-steps", "1", "--batch-size", str(size))
+    assert losses[0] == with_one_step[0]["loss"]
+    assert weights(tmp_path / "run" / "last") != weights(tmp_path / "one" / "last")
+
+
+def test_ignored_positions_never_reach_the_output_layer(
+    checkpoint: str, rows: InstructionDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor) -> Tensor:
+        seen.append(len(hidden))
+        assert (labels != IGNORE_INDEX).all()
+        return summed(hidden, layer, labels)
+
+    summed = finetune.summed_loss
+    monkeypatch.setattr(finetune, "summed_loss", watched)
+    indices = list(range(6))
+    for loss_on in ("all", "response"):
+        tokens = rows.supervised_tokens(loss_on)[indices].sum()
+        batches = list(micro_batches(rows, indices, 1000, pad_token_id=511, loss_on=loss_on))
+        gradient(load_model(checkpoint), batches, int(tokens))
+        assert sum(seen) == tokens
+        seen.clear()
 
 
 def test_learning_rate_warms_up_then_stays_or_follows_half_a_cosine() -> None:
@@ -60,23 +154,10 @@ def test_learning_rate_warms_up_then_stays_or_follows_half_a_cosine() -> None:
     assert learning_rate(11, 12, cosine) == pytest.approx((1 + math.cos(math.pi * 7 / 8)) / 2)
 
 
-def test_validation_loss_does_not_depend_on_the_batch_size(model: GPT2, data: str) -> None:
-    examples = InstructionDataset("validation", 384, data=data, vocab_size=512)
-    compute = choose_compute("cpu")
-
-    collate = functools.partial(custom_collate_fn, pad_token_id=511)
-
-    def loss(size: int) -> float:
-        return validation_loss(model, DataLoader(examples, size, collate_fn=collate), compute)  # type: ignore[arg-type]
-
-    assert loss(1) == pytest.approx(loss(7), rel=1e-6)
-    model.eval()
-
-
 def train(checkpoint: str, data: str, output: Path, *more: str) -> list[dict]:
     arguments = ["--checkpoint", checkpoint, "--data", data, "--output", str(output), "--lr", "1e-3"]
-    finetune.main([*arguments, "--batch-size", "4", "--log-every", "1", *more])
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    finetune.main([*arguments, "--batch-size", "4", "--log-every", "1", "--stories", "0", *more])
+    return run_folder.read_metrics(output)
 
 
 def weights(folder: Path) -> bytes:
@@ -87,7 +168,8 @@ def test_a_run_writes_what_the_design_promises(checkpoint: str, data: str, tmp_p
     output = tmp_path / "run"
     lines = train(checkpoint, data, output, "--epochs", "3")
     assert {path.name for path in output.iterdir()} == {
-        *("epoch_1", "epoch_2", "epoch_3", "best", "last", "run.json", "metrics.jsonl")
+        *("epoch_1", "epoch_2", "epoch_3", "best", "last", "run.json", "metrics.jsonl"),
+        *("training_state.pt", "loss.png"),
     }
     losses = [line["loss"] for line in lines if "loss" in line]
     validation = [line["validation_loss"] for line in lines if "validation_loss" in line]
@@ -119,21 +201,23 @@ def test_the_same_command_gives_the_same_weights_and_another_seed_others(
 def test_batches_reach_the_loss_as_the_settings_say(
     checkpoint: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[torch.Tensor] = []
+    """The mask again where it is used: the first step's tokens are those that are to be learnt."""
+    seen: list[Tensor] = []
+    summed = finetune.summed_loss
 
-    def watched(model: GPT2, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append(labels)
-        return supervised(model, inputs, labels)
+    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            seen.append(labels)
+        return summed(hidden, layer, labels)
 
-    monkeypatch.setattr(finetune, "supervised", watched)
-    train(checkpoint, data, tmp_path / "all", "--max-steps", "1")
-    train(checkpoint, data, tmp_path / "response", "--max-steps", "1", "--loss-on", "response")
-    whole, response = seen[0], seen[len(seen) // 2]
-    assert (whole[:, 0] != -100).all()
-    assert (response[:, :20] == -100).all()
-    ended = response[(response != -100).any(1)]
-    last = torch.stack([row[row != -100][-1] for row in ended])
-    assert (last == 511).any()  # the end of the tiny vocabulary, where a story was not cut
+    monkeypatch.setattr(finetune, "summed_loss", watched)
+    tokens = {}
+    for loss_on in ("all", "response"):
+        train(checkpoint, data, tmp_path / loss_on, "--max-steps", "1", "--loss-on", loss_on)
+        tokens[loss_on] = torch.cat(seen)
+        seen.clear()
+    assert len(tokens["all"]) > len(tokens["response"]) + 4 * 20
+    assert [(t == 511).sum() for t in tokens.values()] == [4, 4]  # no story was cut, each one ends
 
 
 def test_weight_decay_and_clipping_reach_the_weights(checkpoint: str, data: str, tmp_path: Path) -> None:
@@ -149,9 +233,44 @@ def test_weight_decay_and_clipping_reach_the_weights(checkpoint: str, data: str,
     assert len(set(changes.values())) == 3
 
 
-def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(
-    checkpoint: str, data: str, tmp_path: Path, complaint: Callable
+class Poisoned(torch.autograd.Function):
+    """The value that came in; its gradient is no number."""
+
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, upstream):  # type: ignore[no-untyped-def]
+        return upstream * torch.nan
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient's norm"])
+def test_what_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(
+    what: str,
+    checkpoint: str,
+    data: str,
+    tmp_path: Path,
+    complaint: Callable,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    train(checkpoint, data, tmp_path / "good", "--max-steps", "4")
+    summed = finetune.summed_loss
+    steps: list[list[int]] = []
+    drawn = finetune.step_indices
+
+    def noted(*arguments: int) -> list[int]:
+        steps.append(drawn(*arguments))
+        return steps[-1]
+
+    def poisoned(*arguments: Tensor) -> Tensor:
+        total = summed(*arguments)  # type: ignore[arg-type]
+        if len(steps) != 6 or not torch.is_grad_enabled():
+            return total
+        return total * torch.nan if what == "loss" else Poisoned.apply(total)
+
+    monkeypatch.setattr(finetune, "step_indices", noted)
+    monkeypatch.setattr(finetune, "summed_loss", poisoned)
     output = tmp_path / "run"
     command = [
         "--checkpoint",
@@ -160,13 +279,18 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(
         data,
         "--output",
         output,
-        "--log-every",
-        "1",
-        "--lr",
-        "1e30",
+        "--stories",
+        "0",
+        "--epochs",
+        "9",
     ]
-    assert "the loss is nan; lower --lr" in complaint(finetune.main, *command)
-    assert not list(output.glob("*/model.safetensors"))
+    command += ["--lr", "1e-3", "--batch-size", "4", "--save-every", "4", "--log-every", "10"]
+    line = complaint(finetune.main, *command)
+    assert f"step 6: the {what} is nan (examples {', '.join(map(str, steps[5]))} of train)" in line
+    assert "--lr" in line
+    assert len(steps) >= 6
+    assert torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"] == 4
+    assert weights(output / "last") == weights(tmp_path / "good" / "last")
 
 
 def test_overwriting_leaves_no_checkpoint_of_the_earlier_run(
@@ -187,25 +311,6 @@ def test_max_steps_stops_inside_an_epoch(checkpoint: str, data: str, tmp_path: P
     assert (tmp_path / "run" / "last").exists()
 
 
-def test_ctrl_c_leaves_a_usable_checkpoint(
-    checkpoint: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt_at_step_2(step: int, total_steps: int, settings: Settings) -> float:
-        if step == 2:
-            signal.raise_signal(signal.SIGINT)
-        return learning_rate(step, total_steps, settings)
-
-    train(checkpoint, data, tmp_path / "two_steps", "--max-steps", "2")
-    monkeypatch.setattr(finetune, "learning_rate", interrupt_at_step_2)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(checkpoint, data, tmp_path / "stopped")
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    assert weights(tmp_path / "stopped" / "last") == weights(tmp_path / "two_steps" / "last")
-
-
 def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
     checkpoint: str, data: str, tmp_path: Path, complaint: Callable
 ) -> None:
@@ -215,7 +320,8 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
     file = tmp_path / "file"
     file.touch()
     for arguments, said in (
-        (["--output", taken], "--overwrite"),
+        (["--output", taken], "go on with it by --resume, replace it by --overwrite"),
+        (["--micro-batch-tokens", 0], "--micro-batch-tokens 0"),
         (["--output", file / "run"], "file/run cannot be written"),
         (["--max-length", 385], "--max-length 385: the model reads at most 384"),
         (["--model-size", "31m"], "30m"),

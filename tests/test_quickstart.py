@@ -17,7 +17,7 @@ def test_the_whole_path_runs_on_a_few_records(tmp_path: Path, capsys: pytest.Cap
     for script in ("samples.write_corpus", "prepare_data.py", "finetune.py"):
         assert re.search(rf"^\$ uv run python .*{script}", printed, re.M)
     assert len(re.findall(r"^--- .* \[(?:happy|sad)\]$", printed, re.M)) == 6
-    assert imread(tmp_path / "out" / "loss.png").std() > 0
+    assert imread(tmp_path / "out" / "model" / "loss.png").std() > 0
     generate.main(
         ["--checkpoint", f"{output}/model/last", "--topic", "a fox", "--ending", "sad", "--max-tokens", "5"]
     )

@@ -1,0 +1,257 @@
+"""A run that was stopped, by whatever, ends as if it had not been."""
+
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import finetune
+import prepare_data
+import run_folder
+from samples import write_corpus
+from tests.conftest import tiny_model
+from tests.trainee import KILLED_AT_CALL, command, finish, flat, interrupt, lines, outcome, start, wait_until
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory, data: str) -> list[str]:
+    """Two epochs with dropout, saves inside an epoch and between two lines of metrics, and stories."""
+    base = tmp_path_factory.mktemp("base")
+    tiny_model(dropout_rate=0.1, embedding_dim=16, num_heads=2).save_pretrained(base)
+    given = ["--checkpoint", str(base), "--data", data, "--epochs", "2", "--batch-size", "5", "--lr", "1e-3"]
+    given += ["--micro-batch-tokens", "800", "--log-every", "3", "--save-every", "2", "--stories", "1"]
+    return [*given, "--schedule", "cosine", "--warmup-steps", "2", "--grad-clip", "1"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) -> tuple[Path, int]:
+    """A run that nothing happened to, and how many calls it took."""
+    output = tmp_path_factory.mktemp("undisturbed") / "run"
+    run = start(command(["0", *arguments, "--output", str(output)], code=KILLED_AT_CALL))
+    status, stdout, stderr = finish(run)
+    assert status == 0, stderr
+    return output, int(stdout.split()[-1])
+
+
+def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
+    arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path
+) -> None:
+    expected, calls = outcome(undisturbed[0]), undisturbed[1]
+    seed = random.SystemRandom().randrange(10**6)
+    rng = random.Random(seed)
+    kills, found = 0, []
+    for chain in range(99):
+        output = tmp_path / f"run {chain}"
+        given = [*arguments, "--output", str(output), "--resume"]
+        while True:
+            limit = rng.randrange(1, calls // 2) if kills < 20 else 0
+            status, _, stderr = finish(start(command([str(limit), *given], code=KILLED_AT_CALL)))
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL, f"seed {seed}, kill {kills}: {stderr}"
+            kills += 1
+            found += [path.name for path in output.glob(".*.tmp")]
+        assert outcome(output) == expected, f"seed {seed}, chain {chain}"
+        assert not list(output.glob(".*"))
+        if kills >= 20:
+            break
+    assert kills >= 20
+    assert found, f"seed {seed}: no kill fell into a save"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_first(
+    number: signal.Signals, arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    given = [*arguments, "--output", str(output), "--save-every", "1000"]
+    run = start(command(given))
+    wait_until(lambda: (output / "metrics.jsonl").exists() and len(lines(output)) > 0, run)
+    status, stdout, stderr = interrupt(run, number)
+    assert status == 128 + number
+    assert "Traceback" not in stderr
+    step = torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"]
+    assert step >= 3
+    assert f"stopped after step {step}, and saved" in stdout
+    status, _, stderr = finish(start(command([*given, "--resume"])))
+    assert status == 0, stderr
+    assert outcome(output) == outcome(undisturbed[0])
+
+
+def resumed(arguments: list[str], output: Path, *more: str) -> None:
+    finetune.main([*arguments, "--output", str(output), "--resume", *more])
+
+
+def state(output: Path) -> dict:
+    return torch.load(output / "training_state.pt", weights_only=True)
+
+
+def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps of the saves to come."""
+    steps: list[int] = []
+    save = run_folder.save
+
+    def noted(*arguments: object) -> None:
+        steps.append(arguments[-1].step)  # type: ignore[attr-defined]
+        save(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_folder, "save", noted)
+    return steps
+
+
+def test_saves_come_every_so_many_steps_or_minutes(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = saved_steps(monkeypatch)
+    for name, more, expected in (
+        ("steps", ["--save-every", "2"], [2, 4, 5]),
+        ("minutes", ["--save-every", "99", "--save-minutes", "0"], [1, 2, 3, 4, 5, 5]),
+        ("neither", ["--save-every", "99"], [5]),
+    ):
+        resumed(arguments, tmp_path / name, "--max-steps", "5", *more)
+        assert steps == expected
+        steps.clear()
+
+
+def test_more_epochs_or_steps_go_on_where_the_run_ended(
+    arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path
+) -> None:
+    constant = [*arguments, "--schedule", "constant"]
+    whole, longer = tmp_path / "whole", tmp_path / "longer"
+    resumed(constant, whole)
+    resumed(constant, longer, "--max-steps", "4")
+    resumed(constant, longer, "--epochs", "1")
+    assert not (longer / "epoch_2").exists()
+    resumed(constant, longer)
+    for part in ("model", "optimizer"):
+        assert {k: v.tolist() for k, v in flat(state(longer)[part]).items()} == {
+            k: v.tolist() for k, v in flat(state(whole)[part]).items()
+        }
+    assert [line for line in lines(longer) if "validation_loss" in line and line["step"] != 4] == [
+        line for line in lines(whole) if "validation_loss" in line
+    ]
+
+
+def test_a_finished_run_stays_as_it_is(
+    arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed[0], output)
+    resumed(arguments, output)
+    assert outcome(output) == outcome(undisturbed[0])
+
+
+def test_changed_settings_are_refused_with_the_list_of_differences(
+    arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path, complaint: Callable
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed[0], output)
+    before = outcome(output)
+    other = tmp_path / "other"
+    write_corpus.main(["--output", str(other / "raw"), "--records", "200", "--seed", "7"])
+    prepare_data.main(["--source", str(other / "raw"), "--output", str(other / "data")])
+    given = [
+        *arguments,
+        "--output",
+        output,
+        "--resume",
+        "--lr",
+        "0.5",
+        "--seed",
+        "9",
+        "--data",
+        other / "data",
+    ]
+    line = complaint(finetune.main, *given)
+    assert "--lr was 0.001, now 0.5" in line
+    assert "--seed was 0, now 9" in line
+    assert "--data holds other examples for train" in line
+    assert "--data holds other examples for validation" in line
+    assert "batch-size" not in line
+    assert "--schedule was cosine, now constant" in complaint(
+        finetune.main, *arguments, "--output", output, "--resume", "--schedule", "constant"
+    )
+    few = [*arguments, "--output", output, "--resume", "--epochs", "1"]
+    assert "steps are done, more than" in complaint(finetune.main, *few)
+    assert outcome(output) == before
+
+
+def test_data_that_lies_elsewhere_is_the_same_data(
+    arguments: list[str], undisturbed: tuple[Path, int], data: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed[0], output)
+    shutil.copytree(data, tmp_path / "moved")
+    resumed(arguments, output, "--data", str(tmp_path / "moved"), "--log-every", "1", "--save-every", "5")
+
+
+def test_a_damaged_state_gets_one_clear_line(
+    arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path, complaint: Callable
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed[0], output)
+    given = [*arguments, "--output", output, "--resume"]
+    (output / "metrics.jsonl").write_text("")
+    assert "metrics.jsonl: is shorter than when the run was saved" in complaint(finetune.main, *given)
+    content = (output / "training_state.pt").read_bytes()
+    (output / "training_state.pt").write_bytes(content[:5000])
+    assert "training_state.pt: damaged" in complaint(finetune.main, *given)
+    (output / "run.json").write_text("{")
+    assert "run.json: damaged" in complaint(finetune.main, *given)
+
+
+def test_a_folder_that_vanishes_gets_one_clear_line(
+    arguments: list[str], tmp_path: Path, complaint: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run"
+
+    def removed_at_step_3(step: int, *more: object) -> list[int]:
+        if step == 3:
+            shutil.rmtree(output)
+        return [0]
+
+    monkeypatch.setattr(finetune, "step_indices", lambda *given: removed_at_step_3(given[3]))
+    line = complaint(finetune.main, *arguments, "--output", output, "--save-every", "1")
+    assert f"{output}: has vanished" in line
+    assert not output.exists()
+
+
+# `folder` becomes a disk of its own for a command; what it holds in the end is copied to `kept`.
+SMALL_DISK = (
+    'mount -t tmpfs -o size={size}k tmpfs {folder} && "$@"; code=$?; cp -r {folder} {kept}; exit $code'
+)
+
+
+def on_a_small_disk(folder: Path, kept: Path, size: int) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    script = SMALL_DISK.format(folder=folder, size=size, kept=kept)
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+
+
+def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    tried = on_a_small_disk(tmp_path / "try", tmp_path / "tried", 64)
+    if not shutil.which("unshare") or subprocess.run([*tried, "true"]).returncode:
+        pytest.skip("this user may not mount a small disk here")
+    reference, output, kept = tmp_path / "reference", tmp_path / "disk", tmp_path / "kept"
+    given = [*arguments, "--stories", "0", "--save-every", "2"]
+    finetune.main([*given, "--output", str(reference), "--max-steps", "2"])
+    # Room for all files, and for a new one of each checkpoint but not of the state.
+    weights = (reference / "last" / "model.safetensors").stat().st_size
+    size = (reference / "training_state.pt").stat().st_size + 4 * weights
+    before = on_a_small_disk(output, kept, size // 1024)
+    command_line = command([*given, "--output", str(output / "run"), "--max-steps", "4"], *before)
+    status, _, stderr = finish(start(command_line))
+    assert status == 2, stderr
+    (line,) = [line for line in stderr.splitlines() if "error:" in line]
+    assert "no room on the disk" in line
+    assert "Traceback" not in stderr
+    found, expected = (flat(state(run)["model"]) for run in (kept / "run", reference))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert not list((kept / "run").glob(".*"))

@@ -32,7 +32,7 @@ from device import Compute, affordable_tokens, choose_compute, memory_used
 from distributed import Ranks
 from loss import compute_loss, summed_loss
 from model import GPT2, PRESETS, base_checkpoint, load_model, locate
-from monitor import Meter, Monitor, draw_loss, must_be_finite
+from monitor import Meter, Monitor, check_room, draw_loss, must_be_finite
 from run_folder import Progress
 from stopping import Stopped, StopRequest
 
@@ -218,6 +218,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
             )
         )
 
+    check_room(model, settings.stories)
     validation: list[MicroBatch] = []
     if "validation" in examples:
         validation = split(examples["validation"], range(len(examples["validation"])))

@@ -16,7 +16,7 @@ from cli import InputError
 from dataset import ENDINGS
 from distributed import Ranks
 from files import whole_file
-from generate import Sampling, tell_stories
+from generate import Sampling, encode_prompt, tell_stories
 from model import GPT2
 from run_folder import Progress, read_metrics
 
@@ -28,6 +28,17 @@ TOPICS = (
     "Tom the rabbit wants to bake a cake for his grandma.",
     "A small boat, a big storm and a brave girl named Ella.",
 )
+
+
+def check_room(model: GPT2, topics: int) -> None:
+    """Raises InputError if the model's context has no room for a story about one of these topics."""
+    for topic in TOPICS[:topics]:
+        try:
+            encode_prompt(model, topic, ENDINGS[0])
+        except InputError as error:
+            raise InputError(
+                f"this model has no room for sample stories ({error}); add --stories 0"
+            ) from error
 
 
 class Meter:

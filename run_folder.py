@@ -148,7 +148,7 @@ def save(
         try:
             torch.save(state, handle)
         except RuntimeError as error:  # torch's own, on top of what a full disk said
-            raise error.__context__ if isinstance(error.__context__, OSError) else error
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def load_state(output: Path) -> dict[str, Any] | None:

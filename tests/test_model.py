@@ -13,6 +13,7 @@ from model import (
     GPT2,
     PRESETS,
     CheckpointError,
+    Dropout,
     KVCache,
     base_checkpoint,
     finetuned_checkpoint,
@@ -206,6 +207,31 @@ def test_dropout_is_there_in_training_and_only_there() -> None:
     assert torch.equal(model(IDS), still)
     model.train()
     assert not torch.allclose(model(IDS), still, atol=0.1)
+
+
+def test_dropout_keeps_the_mean_and_its_rate_and_passes_gradients_of_what_it_kept() -> None:
+    torch.manual_seed(0)
+    dropout = Dropout(0.1)
+    x = torch.full((1001, 303), 2.0, requires_grad=True)
+    y = dropout(x)
+    kept = y != 0
+    assert kept.float().mean() == pytest.approx(0.9, abs=0.002)
+    torch.testing.assert_close(y[kept].unique(), torch.tensor([2.0 / 0.9]))
+    for places in (kept[::2], kept[:, ::4], kept[:, -3:]):  # anywhere alike
+        assert places.float().mean() == pytest.approx(0.9, abs=0.01)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, kept / torch.tensor(0.9))
+    assert not torch.equal(dropout(x), y)
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), y)
+    assert torch.equal(dropout.eval()(x), x)
+
+
+def test_attention_spelled_out_for_dropout_is_the_same_attention() -> None:
+    """At a rate too small to drop anything, training on a CPU and SDPA agree."""
+    model = tiny_model(dropout_rate=1e-9)
+    expected = model(IDS)
+    torch.testing.assert_close(model.train()(IDS), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_checkpoints_are_found_in_their_places(elsewhere: Path) -> None:

@@ -240,8 +240,9 @@ def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
     if not shutil.which("unshare") or subprocess.run([*tried, "true"]).returncode:
         pytest.skip("this user may not mount a small disk here")
     reference, output, kept = tmp_path / "reference", tmp_path / "disk", tmp_path / "kept"
-    given = [*arguments, "--stories", "0", "--save-every", "2"]
-    finetune.main([*given, "--output", str(reference), "--max-steps", "2"])
+    given = [*arguments, "--stories", "0", "--save-every", "2", "--schedule", "constant"]
+    status, _, stderr = finish(start(command([*given, "--output", str(reference), "--max-steps", "2"])))
+    assert status == 0, stderr
     # Room for all files, and for a new one of each checkpoint but not of the state.
     weights = (reference / "last" / "model.safetensors").stat().st_size
     size = (reference / "training_state.pt").stat().st_size + 4 * weights

@@ -203,7 +203,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
     supervised_tokens = rows.supervised_tokens(settings.loss_on)
     max_tokens = settings.micro_batch_tokens or affordable_tokens(compute, model)
 
-    def split(rows: InstructionDataset, indices: Sequence[int]) -> list[MicroBatch]:
+    def in_pieces(rows: InstructionDataset, indices: Sequence[int]) -> list[MicroBatch]:
         """This process's share of the examples `indices`, in pieces that fit the memory."""
         mine = share(indices, rows.lengths, ranks.rank, ranks.size)
         return list(
@@ -221,7 +221,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
     check_room(model, settings.stories)
     validation: list[MicroBatch] = []
     if "validation" in examples:
-        validation = split(examples["validation"], range(len(examples["validation"])))
+        validation = in_pieces(examples["validation"], range(len(examples["validation"])))
         validation_loss(supervised, validation[:2], compute, ranks)  # what is broken in it fails now
 
     if ranks.rank == 0:
@@ -249,7 +249,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
                 epoch_end = epoch * steps_an_epoch
                 for step in range(progress.step, min(epoch_end, total_steps)):
                     indices = step_indices(len(rows), settings.batch_size, settings.seed, step)
-                    batches = split(rows, indices)
+                    batches = in_pieces(rows, indices)
                     rate = learning_rate(step, total_steps, settings)
                     for group in optimizer.param_groups:
                         group["lr"] = rate

@@ -221,38 +221,55 @@ def test_a_folder_that_vanishes_gets_one_clear_line(
     assert not output.exists()
 
 
-# `folder` becomes a disk of its own for a command; what it holds in the end is copied to `kept`.
-SMALL_DISK = (
-    'mount -t tmpfs -o size={size}k tmpfs {folder} && "$@"; code=$?; cp -r {folder} {kept}; exit $code'
-)
+# A folder becomes a disk of its own for a command; what it holds in the end is copied.
+DISK = 'mount -t tmpfs -o {options} tmpfs {folder} && "$@"; code=$?; cp -r {folder} {kept}; exit $code'
 
 
-def on_a_small_disk(folder: Path, kept: Path, size: int) -> list[str]:
+def on_a_disk(folder: Path, options: str) -> list[str]:
+    """A command before a command: `folder` is a disk, and what it held is in the folder `kept` beside it."""
     folder.mkdir(exist_ok=True)
-    script = SMALL_DISK.format(folder=folder, size=size, kept=kept)
+    script = DISK.format(folder=folder, options=options, kept=folder.parent / "kept")
     return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
 
 
+@pytest.fixture
+def disks(tmp_path: Path) -> None:
+    tried = tmp_path / "tried" / "disk"
+    tried.mkdir(parents=True)
+    if not shutil.which("unshare") or subprocess.run([*on_a_disk(tried, "size=64k"), "true"]).returncode:
+        pytest.skip("this user may not mount a disk here")
+
+
+def complaint_of(command_line: list[str]) -> str:
+    """The one line of a process that ends with exit code 2."""
+    status, _, stderr = finish(start(command_line))
+    assert status == 2, stderr
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if "error:" in line]
+    return line
+
+
+@pytest.mark.usefixtures("disks")
 def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
     arguments: list[str], tmp_path: Path
 ) -> None:
-    tried = on_a_small_disk(tmp_path / "try", tmp_path / "tried", 64)
-    if not shutil.which("unshare") or subprocess.run([*tried, "true"]).returncode:
-        pytest.skip("this user may not mount a small disk here")
-    reference, output, kept = tmp_path / "reference", tmp_path / "disk", tmp_path / "kept"
+    reference, disk, kept = tmp_path / "reference", tmp_path / "disk", tmp_path / "kept" / "run"
     given = [*arguments, "--stories", "0", "--save-every", "2", "--schedule", "constant"]
     status, _, stderr = finish(start(command([*given, "--output", str(reference), "--max-steps", "2"])))
     assert status == 0, stderr
     # Room for all files, and for a new one of each checkpoint but not of the state.
     weights = (reference / "last" / "model.safetensors").stat().st_size
     size = (reference / "training_state.pt").stat().st_size + 4 * weights
-    before = on_a_small_disk(output, kept, size // 1024)
-    command_line = command([*given, "--output", str(output / "run"), "--max-steps", "4"], *before)
-    status, _, stderr = finish(start(command_line))
-    assert status == 2, stderr
-    (line,) = [line for line in stderr.splitlines() if "error:" in line]
+    before = on_a_disk(disk, f"size={size // 1024}k")
+    line = complaint_of(command([*given, "--output", str(disk / "run"), "--max-steps", "4"], *before))
     assert "no room on the disk" in line
-    assert "Traceback" not in stderr
-    found, expected = (flat(state(run)["model"]) for run in (kept / "run", reference))
+    found, expected = (flat(state(run)["model"]) for run in (kept, reference))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert not list((kept / "run").glob(".*"))
+    assert not list(kept.glob(".*"))
+
+
+@pytest.mark.usefixtures("disks")
+def test_a_read_only_folder_gets_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    line = complaint_of(command([*arguments, "--output", str(disk / "run")], *on_a_disk(disk, "ro")))
+    assert f"--output: {disk / 'run'} cannot be written (Read-only file system)" in line

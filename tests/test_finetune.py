@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 import finetune
 import run_folder
@@ -19,6 +20,7 @@ from distributed import Ranks
 from finetune import Settings, Supervised, add_gradient, compute_loss, learning_rate, validation_loss
 from model import GPT2, load_model
 from stopping import StopRequest
+from tests.conftest import tiny_model
 
 CPU = choose_compute("cpu")
 ALONE = Ranks()
@@ -334,3 +336,18 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
         command = ["--checkpoint", checkpoint, "--data", data, "--output", tmp_path / "run"]
         assert said in complaint(finetune.main, *command, *arguments)
     assert (taken / "metrics.jsonl").read_text() == "precious"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="compiling for a CPU needs a C++ compiler")
+def test_compiling_gives_the_same_loss_and_few_graphs() -> None:
+    model = tiny_model(dropout_rate=0.1).train()
+    compiled, plain = Supervised(model, compiled=True), Supervised(model)
+    for B, T in ((4, 128), (8, 64), (1, 384), (3, 192), (2, 320), (5, 256), (1, 64), (6, 128)):
+        inputs = torch.randint(0, 512, (B, T))
+        compiled(inputs, torch.arange(B * T), inputs.flatten()).backward()
+    assert counters["stats"]["unique_graphs"] <= 2  # one row, and more
+    model.eval()
+    with torch.no_grad():
+        losses = [layer(inputs, torch.arange(B * T), inputs.flatten()) for layer in (compiled, plain)]
+    torch.testing.assert_close(*losses)

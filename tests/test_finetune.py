@@ -3,6 +3,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 

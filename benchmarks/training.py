@@ -115,7 +115,10 @@ def measure(settings: Settings, batch_size: int) -> dict[str, Any]:
         if settings.side == "plain":
             plain_training.step(model, optimizer, examples, indices, compute)
             return len(indices) * int(lengths[indices].max())
-        batches = list(micro_batches(examples, indices, max_tokens, overhead=compute.overhead))
+        multiple = 64 if settings.compile else 1
+        batches = list(
+            micro_batches(examples, indices, max_tokens, overhead=compute.overhead, multiple=multiple)
+        )
         optimizer.zero_grad()
         tokens = int(examples.supervised_tokens()[indices].sum())
         add_gradient(supervised, batches, tokens, compute, Ranks(), StopRequest())

@@ -4,7 +4,7 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -89,6 +89,29 @@ def resumed(arguments: list[str], output: Path, *more: str) -> None:
 
 def state(output: Path) -> dict:
     return torch.load(output / "training_state.pt", weights_only=True)
+
+
+def test_a_validation_that_was_stopped_is_made_again(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    resumed(arguments, whole)
+    calls = []
+
+    def stopped(supervised: object, batches: Iterable[object], *more: object) -> float:
+        calls.append(None)
+        for number, _ in enumerate(batches):
+            if len(calls) == 2 and number == 1:  # the first call is the trial before step 1
+                signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(finetune, "validation_loss", stopped)
+        resumed(arguments, output)
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert state(output)["progress"]["validated"] == 0 < state(output)["progress"]["step"]
+    resumed(arguments, output)
+    assert outcome(output) == outcome(whole)
 
 
 def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -96,7 +96,7 @@ def test_a_validation_that_was_stopped_is_made_again(
 ) -> None:
     whole, output = tmp_path / "whole", tmp_path / "run"
     resumed(arguments, whole)
-    calls = []
+    calls: list[None] = []
 
     def stopped(supervised: object, batches: Iterable[object], *more: object) -> float:
         calls.append(None)
@@ -105,9 +105,10 @@ def test_a_validation_that_was_stopped_is_made_again(
                 signal.raise_signal(signal.SIGTERM)
         return 1.0
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+    with monkeypatch.context() as patch:
         patch.setattr(finetune, "validation_loss", stopped)
-        resumed(arguments, output)
+        with pytest.raises(SystemExit) as stop:
+            resumed(arguments, output)
     assert stop.value.code == 128 + signal.SIGTERM
     assert state(output)["progress"]["validated"] == 0 < state(output)["progress"]["step"]
     resumed(arguments, output)

@@ -268,7 +268,7 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(
 
     def poisoned(*arguments: Tensor) -> Tensor:
         total = summed(*arguments)  # type: ignore[arg-type]
-        if len(steps) != 6 or not torch.is_grad_enabled():
+        if len(steps) != 5 or not torch.is_grad_enabled():
             return total
         return total * torch.nan if what == "loss" else Poisoned.apply(total)
 
@@ -287,11 +287,11 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(
         "--epochs",
         "9",
     ]
-    command += ["--lr", "1e-3", "--batch-size", "4", "--save-every", "4", "--log-every", "10"]
+    command += ["--lr", "1e-3", "--batch-size", "4", "--save-every", "2", "--log-every", "10"]
     line = complaint(finetune.main, *command)
-    assert f"step 6: the {what} is nan (examples {', '.join(map(str, steps[5]))} of train)" in line
+    assert f"step 5: the {what} is nan (examples {', '.join(map(str, steps[4]))} of train)" in line
     assert "--lr" in line
-    assert len(steps) >= 6
+    assert len(steps) == 6  # it is noticed when step 6 is to be saved
     assert torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"] == 4
     assert weights(output / "last") == weights(tmp_path / "good" / "last")
 

@@ -161,6 +161,20 @@ def test_more_epochs_or_steps_go_on_where_the_run_ended(
     ]
 
 
+def test_the_best_checkpoint_stays_the_best_of_all(arguments: list[str], tmp_path: Path) -> None:
+    """At this rate the second epoch is worse than the first."""
+    output = tmp_path / "run"
+    given = [*arguments, "--lr", "1", "--schedule", "constant"]
+    resumed(given, output, "--epochs", "1")
+    resumed(given, output)
+    first, second = (line["validation_loss"] for line in lines(output) if "validation_loss" in line)
+    assert first < second
+    weights = {
+        name: (output / name / "model.safetensors").read_bytes() for name in ("best", "epoch_1", "last")
+    }
+    assert weights["best"] == weights["epoch_1"] != weights["last"]
+
+
 def test_a_finished_run_stays_as_it_is(
     arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path
 ) -> None:

@@ -59,9 +59,7 @@ class Ranks:
                 yield
         except RuntimeError as error:
             if isinstance(error, dist.DistError) or "gloo" in str(error):
-                signal.signal(
-                    signal.SIGTERM, signal.SIG_IGN
-                )  # which torchrun sends; first the reason is told
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, until the reason is told
                 raise InputError(
                     f"process {self.rank}: another process of this run ended, so it cannot go on; start it "
                     "again with --resume"

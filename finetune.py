@@ -191,13 +191,15 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
     steps_an_epoch = math.ceil(len(rows) / settings.batch_size)
     total_steps = min(epochs * steps_an_epoch, settings.max_steps or epochs * steps_an_epoch)
     progress: Progress = state["progress"] if state else Progress()
+    if settings.resume:
+        print(f"resume: {progress.step:,} of {total_steps:,} steps are done")
     if progress.step > total_steps:
         raise InputError(f"--resume: {progress.step:,} steps are done, more than the {total_steps:,} wanted")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
     )
     if state:
-        optimizer.load_state_dict(state["optimizer"])
+        optimizer.load_state_dict(state.pop("optimizer"))
     supervised = Supervised(model, settings.compile).train()
     trained = DistributedDataParallel(supervised) if ranks.size > 1 else supervised
     supervised_tokens = rows.supervised_tokens(settings.loss_on)

@@ -4,6 +4,7 @@
     training_state.pt          weights, optimiser and progress: all that --resume needs
     run.json                   settings, versions, data and host
     metrics.jsonl              a line a logged step
+    stories/  tensorboard/  loss.png       to look at (monitor.py)
 
 Checkpoints are written first and the state last, so whatever was being done when a run was killed is done
 again from the state, with the same result.
@@ -30,7 +31,7 @@ from model import GPT2, ModelConfig
 Examples = dict[str, InstructionDataset]  # by split
 
 # Settings that change where, when or how much is computed and written, not what: free to differ on --resume.
-# (--data and --checkpoint are compared by what they hold.)
+# (Of --data it is the examples that are compared.)
 FREE = {
     *("data", "output", "overwrite", "resume", "epochs", "max_steps", "save_every", "save_minutes"),
     *("log_every", "stories", "tensorboard", "push_to_hub", "device", "micro_batch_tokens", "compile"),
@@ -54,7 +55,10 @@ class Progress:
 
 def claim(output: Path, resume: bool, overwrite: bool) -> None:
     """Raises InputError if the folder cannot be written, or holds a run that is not to be touched."""
-    if output.is_dir() and any(output.iterdir()) and not resume and not overwrite:
+    files = [path.name for path in output.iterdir() if path.name[0] != "."] if output.is_dir() else []
+    if files and resume and "run.json" not in files:
+        raise InputError(f"--resume: {output} holds files, but no run.json; name the folder of a run")
+    if files and not resume and not overwrite:
         raise InputError(
             f"--output {output}: holds a run already; go on with it by --resume, replace it by --overwrite, "
             "or name another"
@@ -113,8 +117,10 @@ def begin(output: Path, run: dict[str, Any], resume: bool) -> None:
     """Write run.json; first remove what an earlier run left, or what a killed one was writing."""
     remove_leftovers(output)
     if not resume:  # the state first: without it nobody goes on with a run that is half removed
-        (output / "training_state.pt").unlink(missing_ok=True)
-        for folder in (*output.glob("epoch_*"), output / "best", output / "last", output / "stories"):
+        for name in ("training_state.pt", "loss.png"):
+            (output / name).unlink(missing_ok=True)
+        written = [output / name for name in ("best", "last", "stories", "tensorboard")]
+        for folder in (*output.glob("epoch_*"), *written):
             shutil.rmtree(folder, ignore_errors=True)
     with whole_file(output / "run.json") as file:
         file.write_text(json.dumps(run, indent=2) + "\n")
@@ -152,12 +158,12 @@ def save(
 
 
 def load_state(output: Path) -> dict[str, Any] | None:
-    """What `save_state` wrote, on the CPU, if it is there. Raises InputError if it is damaged."""
+    """The training_state.pt that `save` wrote, if it is there. Raises InputError if it is damaged."""
     file = output / "training_state.pt"
     if not file.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         state["progress"] = Progress(**state["progress"])
     except Exception as error:  # pickle, zip and torch raise many unrelated kinds
         raise InputError(f"{file}: damaged ({error}); start anew with --overwrite") from error
@@ -165,9 +171,9 @@ def load_state(output: Path) -> dict[str, Any] | None:
 
 
 def rebuild(run: dict[str, Any], state: dict[str, Any]) -> GPT2:
-    """The model of a run, with the weights of its training state."""
+    """The model of a run, with the weights of its training state, which are taken out of it."""
     model = GPT2(**{field.name: run["model"][field.name] for field in fields(ModelConfig)})
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state.pop("model"))
     return model
 
 

@@ -229,6 +229,19 @@ def test_data_that_lies_elsewhere_is_the_same_data(
     resumed(arguments, output, "--data", str(tmp_path / "moved"), "--log-every", "1", "--save-every", "5")
 
 
+def test_what_is_no_run_cannot_be_resumed_but_an_empty_folder_can_be_begun(
+    arguments: list[str], tmp_path: Path, complaint: Callable
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").write_text("precious")
+    line = complaint(finetune.main, *arguments, "--output", tmp_path / "other", "--resume")
+    assert "other holds files, but no run.json" in line
+    assert (tmp_path / "other" / "metrics.jsonl").read_text() == "precious"
+    (tmp_path / "empty").mkdir()
+    resumed(arguments, tmp_path / "empty", "--max-steps", "1")
+    assert state(tmp_path / "empty")["progress"]["step"] == 1
+
+
 def test_a_damaged_state_gets_one_clear_line(
     arguments: list[str], undisturbed: tuple[Path, int], tmp_path: Path, complaint: Callable
 ) -> None:

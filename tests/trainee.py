@@ -16,20 +16,29 @@ import run_folder
 from tests.hub_user import ROOT
 
 # Starts finetune.py as the command line does, and kills it at the Nth call of any Python or C function that
-# comes after the imports. At the end it tells how many there were.
+# comes after the imports, or at the Nth of those within a save. At the end it tells how many there were.
 KILLED_AT_CALL = """
 import os, signal, sys
-import cli, finetune, torch._dynamo
-limit, calls = int(sys.argv.pop(1)), 0
+import finetune, run_folder, torch._dynamo
+place, limit = sys.argv.pop(1), int(sys.argv.pop(1))
+calls = {"anywhere": 0, "save": 0}
+saving = False
 def count(frame, event, argument):
-    global calls
-    calls += event in ("call", "c_call")
-    if calls == limit:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if event in ("call", "c_call"):
+        calls["anywhere"] += 1
+        calls["save"] += saving
+        if calls[place] == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+def watched(*arguments, save=run_folder.save):
+    global saving
+    saving = True
+    save(*arguments)
+    saving = False
+run_folder.save = watched
 sys.setprofile(count)
 finetune.main()
 sys.setprofile(None)
-print("calls", calls)
+print("calls", calls["anywhere"], calls["save"])
 """
 # A shell's background job ignores SIGINT, and so does what it starts.
 WITH_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -5,15 +5,19 @@ names are those of huggingface_hub's card classes, which write it.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import DatasetCardData, EvalResult, ModelCardData
+from huggingface_hub import DatasetCardData, EvalResult, ModelCard, ModelCardData
 
+from cli import InputError
 from dataset import COLUMNS
 
 CODE = "Tiny Tales SFT"
+ENDINGS_AS_ASKED = "Stories that end as asked: "
+NOT_MEASURED = "not measured"
 SETTINGS = (
     *("epochs", "max_steps", "max_length", "loss_on", "seed"),
     *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
@@ -55,7 +59,7 @@ def data_card(stats: dict[str, Any]) -> str:
         },
     )
     names = dict.fromkeys(name for counts in splits.values() for name in counts)
-    counted = _table(
+    counted = table(
         ["", *splits],
         [[name, *(f"{counts.get(name, 0):,}" for counts in splits.values())] for name in names],
     )
@@ -81,7 +85,7 @@ def data_card(stats: dict[str, Any]) -> str:
 Children's stories in English. `instruction` says what a story is about and how it ends, `response` is the
 story, `ending` is `happy` or `sad`. Kept: {balanced}.
 
-{_table(["what", "which"], [list(fact) for fact in facts.items()])}
+{table(["what", "which"], [list(fact) for fact in facts.items()])}
 
 ## Labels
 
@@ -96,22 +100,13 @@ a record has no such line: it may end badly without a mark. Such records were {u
 """
 
 
-def model_card(
-    run: dict[str, Any],
-    metrics: Sequence[dict[str, Any]],
-    step: int,
-    endings: Mapping[str, float] | None = None,
-) -> str:
-    """The card of the checkpoint of a step from what run.json and the lines of metrics.jsonl hold.
-
-    `endings`, where it was measured, is the share (0 to 1) of stories that end as asked, for each ending.
-    """
+def model_card(run: dict[str, Any], metrics: Sequence[dict[str, Any]], step: int) -> str:
+    """The card of the checkpoint of a step from what run.json and the lines of metrics.jsonl hold."""
     settings, data = run["settings"], run["data"]
     losses = validations(metrics, step)
     results = {}
     if losses and losses[-1][1] == step:
         results = {"loss": losses[-1][3], "perplexity": math.exp(losses[-1][3])}
-    results |= {f"{ending} endings as asked": share for ending, share in (endings or {}).items()}
     name = f"gpt2-{settings['model_size']}-tinystories-sft"
     metadata = ModelCardData(
         language="en",
@@ -120,19 +115,7 @@ def model_card(
         base_model=_hub_id(**run["base"]),
         datasets=_hub_id(data["name"], data["commit"]),
         model_name=name,
-        eval_results=[
-            EvalResult(
-                task_type="text-generation",
-                dataset_type=_hub_id(data["name"], data["commit"]) or Path(data["name"]).name,
-                dataset_name="Balanced TinyStories instructions",
-                dataset_split="validation",
-                dataset_revision=data["commit"],
-                metric_type=metric,
-                metric_value=value,
-            )
-            for metric, value in results.items()
-        ]
-        or None,
+        eval_results=_results(data["name"], data["commit"], results) or None,
     )
     context = run["model"]["context_length"]
     facts = {
@@ -151,11 +134,6 @@ def model_card(
     }
     facts["software"] = ", ".join(f"{program} {version}" for program, version in run["versions"].items())
     facts["computed on"] = run["host"]["gpu"] or f"{run['host']['cpus']} CPU cores"
-    share = (
-        ", ".join(f"{share:.1%} of the {ending} ones" for ending, share in endings.items())
-        if endings
-        else "not measured"
-    )
     return f"""---
 {metadata.to_yaml()}
 ---
@@ -173,13 +151,13 @@ print(generate_story(model, "a lost dog", "sad"))
 
 ## Results
 
-Stories that end as asked: {share}. Loss, in nats a token:
+{ENDINGS_AS_ASKED}{NOT_MEASURED}. Loss, in nats a token:
 
 {loss_table(metrics, step, settings["log_every"])}
 
 ## How it was made
 
-{_table(["what", "which"], [list(fact) for fact in facts.items()])}
+{table(["what", "which"], [list(fact) for fact in facts.items()])}
 
 ## Limits
 
@@ -189,9 +167,42 @@ end badly: where a raw record lists no features, nobody said how it ends.
 """
 
 
+def with_endings(card: str, name: str, commit: str | None, shares: Mapping[str, float]) -> str:
+    """A model's card with what evaluate.py measured: the share (0 to 1) of stories that end as asked, by
+    ending, for topics of the data `name` (at `commit`, if it is from the Hub).
+
+    Raises InputError if the card is not one that `model_card` made.
+    """
+    content = ModelCard(card)
+    found = re.search(f"{ENDINGS_AS_ASKED}[^\n]*?\\. Loss", content.text)
+    if not found:
+        raise InputError("--update-card: the README.md of this checkpoint is not one that finetune.py wrote")
+    results = {f"{ending} endings as asked": share for ending, share in shares.items()}
+    metadata: Any = content.data
+    kept = [result for result in metadata.eval_results or [] if result.metric_type not in results]
+    metadata.eval_results = kept + _results(name, commit, results)
+    said = ", ".join(f"{share:.1%} of the {ending} ones" for ending, share in shares.items())
+    return str(content).replace(found[0], f"{ENDINGS_AS_ASKED}{said}. Loss")
+
+
+def _results(name: str, commit: str | None, values: Mapping[str, float]) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=_hub_id(name, commit) or Path(name).name,
+            dataset_name="Balanced TinyStories instructions",
+            dataset_split="validation",
+            dataset_revision=commit,
+            metric_type=metric,
+            metric_value=value,
+        )
+        for metric, value in values.items()
+    ]
+
+
 def loss_table(metrics: Sequence[dict[str, Any]], step: int, log_every: int) -> str:
     """The validations up to a step as a Markdown table."""
-    return _table(
+    return table(
         ["epoch", "step", f"training loss, last {log_every} steps", "validation loss"],
         [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in validations(metrics, step)],
     )
@@ -223,6 +234,7 @@ def _origin(name: str, commit: str | None) -> str:
     return f"`{name}`, commit `{commit}`" if commit else f"`{Path(name).name}`, a local folder or file"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

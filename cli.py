@@ -37,7 +37,10 @@ def setting(
     at_most: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
-    """A dataclass field that is also an option of the command line: `max_steps` becomes `--max-steps`."""
+    """A dataclass field that is also an option of the command line: `max_steps` becomes `--max-steps`.
+
+    `tuple[X, ...]` takes one value or more behind its option; limits hold for each.
+    """
     metadata = dict(help=help, at_least=at_least, at_most=at_most, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -59,8 +62,11 @@ def parse(settings_class: type[S], argv: Sequence[str] | None, description: str 
     hints = typing.get_type_hints(settings_class)
     fields = dataclasses.fields(settings_class)  # type: ignore[arg-type]
     for field in fields:
-        kind = _without_none(hints[field.name])
-        default = "" if field.default is None or kind is bool else f" (default: {field.default})"
+        kind, several = _kind(hints[field.name])
+        shown: Any = field.default
+        if several:
+            shown = " ".join(map(str, shown))
+        default = "" if shown in (None, "") or kind is bool else f" (default: {shown})"
         how: dict[str, Any] = dict(
             default=field.default, help=(field.metadata["help"] + default).replace("%", "%%")
         )
@@ -69,18 +75,30 @@ def parse(settings_class: type[S], argv: Sequence[str] | None, description: str 
         else:
             how |= dict(type=kind, choices=field.metadata["choices"])
             how["metavar"] = None if how["choices"] else {int: "N", float: "F"}.get(kind, "X")
+            if several:
+                how["nargs"] = "+"
         parser.add_argument(option(field.name), **how)
     values = vars(parser.parse_args(argv))
-    problems = [problem for field in fields if (problem := _out_of_range(field, values[field.name]))]
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    problems = [
+        problem
+        for field in fields
+        for value in (values[field.name] if isinstance(values[field.name], tuple) else [values[field.name]])
+        if (problem := _out_of_range(field, value))
+    ]
     if problems:
         raise InputError("; ".join(problems))
     return settings_class(**values)
 
 
-def _without_none(hint: Any) -> Any:
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """The type of an option's values, and whether it takes several: a hint is `X`, `X | None` or
+    `tuple[X, ...]`."""
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
     if isinstance(hint, types.UnionType):
-        return next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
-    return hint
+        return next(kind for kind in typing.get_args(hint) if kind is not types.NoneType), False
+    return hint, False
 
 
 def _out_of_range(field: "dataclasses.Field[Any]", value: Any) -> str | None:

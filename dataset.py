@@ -53,6 +53,21 @@ def format_instruction(summary: str, ending: str) -> str:
     return PROMPT.replace("{ending}", ending).replace("{summary}", summary)
 
 
+def other_ending(ending: str) -> str:
+    return ENDINGS[1 - ENDINGS.index(ending)]
+
+
+def parse_instruction(instruction: str) -> tuple[str, str]:
+    """Summary and ending of a prompt that `format_instruction` made. Raises InputError if it is another."""
+    before, between = PROMPT.split("{summary}")
+    for ending in ENDINGS:
+        after = between.replace("{ending}", ending)
+        if instruction.startswith(before) and instruction.endswith(after):
+            return instruction[len(before) : -len(after)], ending
+    shown = instruction if len(instruction) <= 60 else f"{instruction[:60]}..."
+    raise InputError(f"instruction {shown!r}: is not a prompt of this project (dataset.PROMPT)")
+
+
 @functools.cache
 def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
     """GPT-2's byte-pair encoding; the end-of-text token is always id `vocab_size - 1` (`.eot_token`).

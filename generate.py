@@ -3,8 +3,11 @@
     uv run python generate.py --topic "a lost dog" --ending sad
     uv run python generate.py                                    # asks for topic and ending
 
-Generation is next-token choice (`choose_token`), the loop around it (`stream_tokens`: prompt into the KV
+Generation is next-token choice (`choose_token`), the loop around it (`stream_tokens`: prompts into the KV
 cache, then a token at a time) and text (`stream_text`, `tell_stories`, `generate_story`).
+
+`--ending-strength S` weighs the asked ending more: classifier-free guidance, with the prompt that asks for
+the other ending as the negative one.
 """
 
 import codecs
@@ -13,14 +16,19 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from cli import InputError, parse, run, setting
-from dataset import ENDINGS, format_instruction, get_tokenizer
+from dataset import ENDINGS, format_instruction, get_tokenizer, other_ending
 from device import choose_compute
 from model import GPT2, PRESETS, KVCache, finetuned_checkpoint, load_model
+
+MOST_STRENGTH = 100.0
+MOST_STORIES = 64  # told together: on two cores, more were not faster
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Sampling:
     temperature: float = 1.0  # 0 is greedy
     top_k: int | None = 50  # None: the whole vocabulary
     top_p: float = 1.0
+    ending_strength: float = 1.0  # 1 is plain; more pushes away from the other ending
 
     def __post_init__(self) -> None:
         k = self.top_k
@@ -39,6 +48,7 @@ class Sampling:
             and 0 <= self.top_p <= 1
             and (k is None or k >= 1)
             and self.max_new_tokens >= 1
+            and 0 <= self.ending_strength <= MOST_STRENGTH
         ):
             raise ValueError(f"out of range: {self}")
 
@@ -56,6 +66,9 @@ class Settings:
     top_p: float = setting(
         1.0, "sample from the likeliest tokens that hold this much probability", at_least=0, at_most=1
     )
+    ending_strength: float = setting(
+        1.0, "1 is plain, more pushes away from the other ending", at_least=0, at_most=MOST_STRENGTH
+    )
     max_tokens: int | None = setting(
         None,
         f"most tokens of a story; default {Sampling.max_new_tokens}, or what the context leaves",
@@ -67,6 +80,14 @@ class Settings:
     )
     json: bool = setting(False, "print one JSON object instead of text")
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
+
+
+class Request(NamedTuple):
+    """A story to tell. Which it will be depends on these three and the sampling, on nothing else."""
+
+    topic: str
+    ending: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -99,25 +120,39 @@ def choose_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
 
 @torch.inference_mode()
 def stream_tokens(
-    model: GPT2, prompts: Tensor, seeds: Sequence[int], sampling: Sampling, eos_id: int
+    model: GPT2,
+    prompts: Sequence[Tensor],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    eos_id: int,
+    others: Sequence[Tensor] = (),
 ) -> Iterator[Tensor]:
-    """Prompts (B, T) int64 -> yields the next ids (B,) int64, step by step, until every row has ended.
+    """B prompts, each (T,) int64 -> yields the next ids (B,) int64, step by step, until every row has ended.
 
     A row that has ended yields `eos_id` from then on. Row i draws from `seeds[i]` alone, so it is the same
     whatever else is in the batch. Past the context length the oldest tokens are forgotten, and each step
     costs a whole forward pass.
+
+    With `others`, B prompts that ask for the other ending, every token is drawn from the guided logits
+        other + S (asked - other)
+    (Sanchez et al. 2023, "Stay on topic with Classifier-Free Guidance": a negative prompt). Asked and other
+    are rows of one batch. The output layer is affine, so it is enough to mix what enters it.
     """
     context = model.config.context_length
     draws = [random.Random(seed) for seed in seeds]
-    ids = prompts.to(model.device)  # (B, T), growing
-    ended = torch.zeros(len(ids), dtype=torch.bool, device=model.device)
-    cache = KVCache(model, len(ids), min(ids.shape[1] + sampling.max_new_tokens, context))
+    rows = [*prompts, *others]  # R of them: B or 2 B
+    ids = pad_sequence(rows, batch_first=True, padding_value=eos_id, padding_side="left").to(model.device)
+    padding = torch.tensor([ids.shape[1] - len(row) for row in rows], device=model.device)  # (R,)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
+    cache = KVCache(model, len(rows), min(ids.shape[1] + sampling.max_new_tokens, context), padding)
     for _ in range(sampling.max_new_tokens):
-        if ids.shape[1] <= context:
-            hidden = model.hidden(ids[:, cache.length :], cache)
-        else:
-            hidden = model.hidden(ids[:, -context:])  # every position has moved: nothing cached holds
-        logits = model.output_layer(hidden[:, -1])  # (B, V)
+        if ids.shape[1] > context:  # every position has moved: nothing cached holds
+            cache = KVCache(model, len(rows), context, (padding - (ids.shape[1] - context)).clamp(min=0))
+        hidden = model.hidden(ids[:, -context:][:, cache.length :], cache)[:, -1]  # (R, C)
+        if others:
+            asked, other = hidden.chunk(2)
+            hidden = torch.lerp(other, asked, sampling.ending_strength)  # (B, C)
+        logits = model.output_layer(hidden)  # (B, V)
         uniform = torch.tensor([draw.random() for draw in draws], device=model.device)
         chosen = choose_token(logits, uniform, sampling)
         chosen = torch.where(ended, eos_id, chosen)
@@ -125,7 +160,7 @@ def stream_tokens(
         ended |= chosen == eos_id
         if ended.all():
             return
-        ids = torch.cat([ids, chosen[:, None]], 1)
+        ids = torch.cat([ids, chosen.repeat(len(rows) // len(prompts))[:, None]], 1)
 
 
 def stream_text(tokens: Iterator[int], vocab_size: int) -> Iterator[str]:
@@ -140,7 +175,7 @@ def stream_text(tokens: Iterator[int], vocab_size: int) -> Iterator[str]:
 
 
 def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
-    """The prompt's ids, (1, T) int64; the topic's blanks and newlines become single blanks.
+    """The prompt's ids, (T,) int64; the topic's blanks and newlines become single blanks.
 
     Raises InputError if the topic is empty, or leaves no room for a story.
     """
@@ -158,21 +193,34 @@ def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
         raise InputError(
             f"--topic: makes a prompt of {len(ids):,} tokens, the model reads {context}; shorten it"
         )
-    return torch.tensor([ids])
+    return torch.tensor(ids)
+
+
+def encode_requests(
+    model: GPT2, requests: Sequence[Request], strength: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The prompts, and those that ask for the other ending where `strength` needs them, each (T,) int64."""
+    asked = [encode_prompt(model, topic, ending) for topic, ending, _ in requests]
+    if strength == 1:
+        return asked, []
+    return asked, [encode_prompt(model, topic, other_ending(ending)) for topic, ending, _ in requests]
 
 
 def tell_stories(
-    model: GPT2, topic: str, ending: str, seeds: Sequence[int], sampling: Sampling, eos_id: int | None = None
+    model: GPT2, requests: Sequence[Request], sampling: Sampling, eos_id: int | None = None
 ) -> list[Story]:
-    """A story for every seed, as one batch, without the prompt. `eos_id` None is the model's own."""
+    """A story for every request, in their order, without the prompts. `eos_id` None is the model's own."""
     eos = model.config.vocab_size - 1 if eos_id is None else eos_id
-    prompts = encode_prompt(model, topic, ending).expand(len(seeds), -1)
-    steps = list(stream_tokens(model, prompts, seeds, sampling, eos))
     stories = []
-    for row, seed in zip(torch.stack(steps, 1).tolist(), seeds, strict=True):
-        ids = row[: row.index(eos)] if eos in row else row
-        text = "".join(stream_text(iter(ids), model.config.vocab_size))
-        stories.append(Story(text, seed, len(ids), complete=eos in row))
+    for start in range(0, len(requests), MOST_STORIES):
+        batch = requests[start : start + MOST_STORIES]
+        seeds = [request.seed for request in batch]
+        prompts, others = encode_requests(model, batch, sampling.ending_strength)
+        steps = list(stream_tokens(model, prompts, seeds, sampling, eos, others))
+        for row, seed in zip(torch.stack(steps, 1).tolist(), seeds, strict=True):
+            ids = row[: row.index(eos)] if eos in row else row
+            text = "".join(stream_text(iter(ids), model.config.vocab_size))
+            stories.append(Story(text, seed, len(ids), complete=eos in row))
     return stories
 
 
@@ -187,6 +235,7 @@ def generate_story(
     device: str | torch.device = "cpu",
     *,
     top_p: float = Sampling.top_p,
+    ending_strength: float = Sampling.ending_strength,
     seed: int | None = None,
 ) -> str:
     """One story as text, without its prompt. The model is moved to `device`.
@@ -195,10 +244,8 @@ def generate_story(
     """
     story = tell_stories(
         model.to(device),
-        topic,
-        ending,
-        [new_seed() if seed is None else seed],
-        Sampling(max_new_tokens, temperature, top_k, top_p),
+        [Request(topic, ending, new_seed() if seed is None else seed)],
+        Sampling(max_new_tokens, temperature, top_k, top_p, ending_strength),
         min(eos_id, model.config.vocab_size - 1),
     )
     return story[0].text
@@ -206,6 +253,18 @@ def generate_story(
 
 def new_seed() -> int:
     return random.SystemRandom().randrange(2**31)
+
+
+def make_sampling(model: GPT2, settings: Any, strength: float, longest_prompt: int) -> Sampling:
+    """The sampling that a script's settings ask for, behind a prompt of so many tokens.
+
+    Raises InputError if it does not suit the model.
+    """
+    config = model.config
+    if settings.top_k > config.vocab_size:
+        raise InputError(f"--top-k {settings.top_k}: the model has {config.vocab_size} tokens to choose from")
+    room = limit_tokens(settings.max_tokens, longest_prompt, config.context_length)
+    return Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
 
 
 def limit_tokens(asked: int | None, prompt: int, context: int) -> int:
@@ -221,20 +280,20 @@ def limit_tokens(asked: int | None, prompt: int, context: int) -> int:
 
 def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: str) -> None:
     """Print the stories of one topic and ending: one as it is sampled, several or JSON when they are done."""
-    prompt = encode_prompt(model, topic, ending)
-    room = limit_tokens(settings.max_tokens, prompt.shape[1], model.config.context_length)
-    sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
     first = new_seed() if settings.seed is None else settings.seed
-    seeds = range(first, first + settings.num_stories)
+    requests = [Request(topic, ending, first + number) for number in range(settings.num_stories)]
+    prompts, others = encode_requests(model, requests[:1], settings.ending_strength)
+    longest = max(map(len, (*prompts, *others)))
+    sampling = make_sampling(model, settings, settings.ending_strength, longest)
     if settings.num_stories == 1 and not settings.json:
         eos = model.config.vocab_size - 1
-        steps = stream_tokens(model, prompt, seeds, sampling, eos)
+        steps = stream_tokens(model, prompts, [first], sampling, eos, others)
         tokens = (token for step in steps if (token := int(step)) != eos)
         for piece in stream_text(tokens, model.config.vocab_size):
             print(piece, end="", flush=True)
         print()
         return
-    stories = tell_stories(model, topic, ending, seeds, sampling)
+    stories = tell_stories(model, requests, sampling)
     if settings.json:
         told = dict(topic=topic, ending=ending, checkpoint=checkpoint, stories=[vars(s) for s in stories])
         print(json.dumps(told, indent=2))
@@ -268,10 +327,6 @@ def main(argv: list[str] | None = None) -> None:
     if checkpoint is None:
         checkpoint = finetuned_checkpoint(settings.model_size)
     model = load_model(checkpoint, compute.device)
-    if settings.top_k > model.config.vocab_size:
-        raise InputError(
-            f"--top-k {settings.top_k}: the model has {model.config.vocab_size} tokens to choose from"
-        )
     print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
 
     if settings.topic is not None:

@@ -79,16 +79,20 @@ PRESETS = {
 class KVCache:
     """Keys and values of the tokens read so far, so that each new token costs one position.
 
-    Room for `max_length` tokens of `batch_size` rows, (L, B, H, max_length, D), is taken once.
+    Room for `max_length` tokens of `batch_size` rows, (L, B, H, max_length, D), is taken once. Prompts of
+    different lengths end together: the first `padding` (B,) int64 tokens of each row stand for nothing.
     """
 
-    def __init__(self, model: "GPT2", batch_size: int, max_length: int) -> None:
+    def __init__(
+        self, model: "GPT2", batch_size: int, max_length: int, padding: Tensor | None = None
+    ) -> None:
         c = model.config
         shape = (c.num_layers, batch_size, c.num_heads, max_length, c.embedding_dim // c.num_heads)
         like = model.output_layer.weight
         self.keys = torch.empty(shape, dtype=like.dtype, device=like.device)
         self.values = torch.empty_like(self.keys)
-        self.length = 0  # tokens held
+        self.padding = padding if padding is not None and padding.any() else None  # without is faster
+        self.length = 0  # tokens held, padding counted
 
 
 class Dropout(nn.Dropout):
@@ -114,7 +118,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.embedding_dim, 3 * config.embedding_dim)
         self.out_proj = nn.Linear(config.embedding_dim, config.embedding_dim)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
+    ) -> Tensor:
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.num_heads, C // self.num_heads)  # (B, T, 3, H, D)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
@@ -130,8 +136,9 @@ class Attention(nn.Module):
                 q,
                 k,
                 v,
+                attn_mask=mask,
                 dropout_p=self.dropout.p if self.training else 0.0,
-                is_causal=T > 1,  # one new token may see all that the cache holds
+                is_causal=mask is None and T > 1,  # one new token may see all that the cache holds
             )
         return self.out_proj(x.transpose(1, 2).reshape(B, T, C))  # (B, T, C)
 
@@ -166,8 +173,10 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = Dropout(config.dropout_rate)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        x = x + self.dropout(self.mha(self.layer_norm1(x), cache, layer))
+    def forward(
+        self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
+    ) -> Tensor:
+        x = x + self.dropout(self.mha(self.layer_norm1(x), cache, layer, mask))
         return x + self.dropout(self.feed_forward(self.layer_norm2(x)))
 
 
@@ -180,8 +189,7 @@ class Embeddings(nn.Module):
         self.pos_embedding = nn.Embedding(config.context_length, config.embedding_dim)
         self.dropout = Dropout(config.dropout_rate)
 
-    def forward(self, input_ids: Tensor, start: int) -> Tensor:
-        positions = torch.arange(start, start + input_ids.shape[1], device=input_ids.device)
+    def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         return self.dropout(self.token_embedding(input_ids) + self.pos_embedding(positions))  # (B, T, C)
 
 
@@ -240,9 +248,16 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
             raise IndexError(f"{start + T} tokens, but the context length is {self.config.context_length}")
         if start and T > 1:
             raise ValueError("a cache that holds tokens takes one new token at a time")
-        x = self.embeddings(input_ids, start)  # (B, T, C)
+        places = torch.arange(start + T, device=input_ids.device)  # (S,)
+        positions, mask = places[start:], None  # (T,)
+        if cache is not None and cache.padding is not None:
+            here, padding = positions[:, None], cache.padding[:, None]  # (T, 1), (B, 1)
+            seen = (places <= here) & (places >= padding[:, :, None])  # (B, T, S)
+            mask = (seen | (places == here))[:, None]  # padding sees itself: a softmax needs something
+            positions = (positions - padding).clamp(min=0)  # (B, T)
+        x = self.embeddings(input_ids, positions)  # (B, T, C)
         for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
+            x = block(x, cache, layer, mask)
         if cache is not None:
             cache.length += T
         return self.layer_norm(x)

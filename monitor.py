@@ -16,7 +16,7 @@ from cli import InputError
 from dataset import ENDINGS
 from distributed import Ranks
 from files import whole_file
-from generate import Sampling, encode_prompt, tell_stories
+from generate import Request, Sampling, encode_prompt, tell_stories
 from model import GPT2
 from run_folder import Progress, read_metrics
 
@@ -142,14 +142,13 @@ class Monitor:
         if self.output is None or not topics:
             return
         model.eval()
-        stories = [
-            f"--- {topic}  [{ending}]\n{story.text}\n"
-            for topic in TOPICS[:topics]
-            for ending in ENDINGS
-            for story in tell_stories(model, topic, ending, [0], Sampling(temperature=0.7))
-        ]
+        requests = [Request(topic, ending, seed=0) for topic in TOPICS[:topics] for ending in ENDINGS]
+        stories = tell_stories(model, requests, Sampling(temperature=0.7))
         model.train()
-        text = "\n".join(stories)
+        text = "\n".join(
+            f"--- {topic}  [{ending}]\n{story.text}\n"
+            for (topic, ending, _), story in zip(requests, stories, strict=True)
+        )
         with whole_file(self.output / "stories" / f"step_{step}.txt") as file:
             file.write_text(text)
         if self.board:

@@ -1,13 +1,17 @@
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from cli import InputError, parse, setting
+
 HERE = Path(__file__).parent.parent
+SCRIPTS = ("prepare_data.py", "finetune.py", "generate.py", "evaluate.py", "quickstart.py")
 
 
-@pytest.mark.parametrize("script", ["prepare_data.py", "finetune.py", "generate.py", "quickstart.py"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_bad_setting_as_a_newcomer_sees_it(script: str) -> None:
     bad = subprocess.run([sys.executable, HERE / script, "--seed", "-1"], capture_output=True, text=True)
     assert bad.returncode == 2
@@ -16,3 +20,30 @@ def test_a_bad_setting_as_a_newcomer_sees_it(script: str) -> None:
 
 
 AT_MOST = {"finetune.py": " and at most 4294967295"}
+
+
+@dataclass(frozen=True)
+class Several:
+    name: tuple[str, ...] = setting((), "names")
+    share: tuple[float, ...] = setting((1.0, 2.5), "shares", at_least=0, at_most=3)
+
+
+def test_an_option_may_take_several_values() -> None:
+    assert parse(Several, [], None) == Several((), (1.0, 2.5))
+    assert parse(Several, ["--share", "1", "0.5", "--name", "a", "b"], None) == Several(
+        ("a", "b"), (1.0, 0.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--share", "1", "-1", "4"], "--share -1.0: must be .* at most 3; --share 4.0: must be"),
+        (["--share", "nan"], "--share nan: must be finite"),
+        (["--share", "x"], "--share"),
+        (["--name"], "--name"),
+    ],
+)
+def test_limits_hold_for_each_of_several_values(given: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse(Several, given, None)

@@ -1,0 +1,276 @@
+"""Does the ending follow the instruction? Perplexity, preference, adherence and craft, with intervals.
+
+    uv run python evaluate.py --checkpoint checkpoints/sft_30M_model/best
+    uv run python evaluate.py --checkpoint A B --ending-strength 1 1.5 2      # a column a checkpoint
+
+What is measured, all on the validation split:
+- loss and perplexity, over all its tokens (likelihood.py);
+- preference: is a true story likelier when its own ending is asked for? No sampling and no judge;
+- adherence: stories are told about held-out topics, happily and sadly, and a classifier of training stories
+  (judge.py) says how they end. It stands beside its own accuracy on true held-out stories;
+- craft: length, topic words, variety, repetition, what was copied (craft.py).
+
+Every figure has a 95% interval over topics (metrics.py). The same command and seed give the same numbers.
+Writes evaluation.json, report.md with pictures and stories to read, and with --update-card the model's card.
+"""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import generate
+import hub
+import report
+from batches import derived_seed
+from cards import with_endings
+from cli import InputError, parse, run, setting
+from craft import distinct, longest_copied, repetition, topic_recall, words
+from dataset import ENDINGS, default_data, fingerprint, load_data, locate_data, parse_instruction
+from device import Compute, choose_compute
+from files import make_writable, whole_file, whole_folder
+from generate import MOST_STORIES, MOST_STRENGTH, Request, Sampling, Story, make_sampling, tell_stories
+from judge import Judge, train_judge
+from likelihood import Losses, Pair, encode_pairs, score
+from metrics import Estimate, Topics, accuracy, adherence, perplexity, preference
+from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
+
+if TYPE_CHECKING:
+    import datasets
+
+Metrics = dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Settings:
+    checkpoint: tuple[str, ...] = setting((), "one or more: folders, .pt or .safetensors files, Hub ids")
+    model_size: str = setting(
+        "30m", "without --checkpoint: the one trained here, else the published one", choices=tuple(PRESETS)
+    )
+    data: str | None = setting(
+        None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
+    )
+    output: str = setting("evaluation", "folder to write; it appears whole or not at all")
+    overwrite: bool = setting(False, "replace an output folder that is there")
+    update_card: bool = setting(False, "write the shares of endings as asked into the checkpoints' README.md")
+    topics: int = setting(100, "held-out topics to tell stories about, or as many as there are", at_least=2)
+    num_stories: int = setting(2, "stories for each topic and ending", at_least=1, at_most=256)
+    ending_strength: tuple[float, ...] = setting(
+        (1.0, 1.5, 2.0, 3.0),
+        "the first is what is measured, and all are compared; 1 is plain (see generate.py)",
+        at_least=0,
+        at_most=MOST_STRENGTH,
+    )
+    temperature: float = setting(generate.Settings.temperature, "as of generate.py", at_least=0)
+    top_k: int = setting(generate.Settings.top_k, "as of generate.py", at_least=1)
+    top_p: float = setting(generate.Settings.top_p, "as of generate.py", at_least=0, at_most=1)
+    max_tokens: int | None = setting(generate.Settings.max_tokens, "as of generate.py", at_least=1)
+    seed: int = setting(0, "of topics, stories and intervals", at_least=0)
+    device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What all checkpoints are measured on."""
+
+    validation: "datasets.Dataset"
+    examples: Topics  # of the validation examples
+    training_stories: Sequence[str]
+    requests: list[Request]  # for each drawn topic and each of its seeds a happy story, then a sad one
+    told: Topics  # of each pair of requests
+    judge: Judge
+
+
+def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
+    """Draw topics to tell stories about, and train the judge on stories about others.
+
+    Raises InputError if the data does not hold enough.
+    """
+    if not len(data.get("validation", ())):
+        raise InputError("--data: holds no validation examples; make more with prepare_data.py")
+    validation, train = data["validation"], data["train"]
+    held_out = topics_of(validation)
+    examples = Topics(held_out, settings.seed)
+    topics = list(dict.fromkeys(held_out))
+    drawn = np.random.default_rng(settings.seed).permutation(len(topics))[: settings.topics]
+    requests = [
+        Request(topics[number], ending, derived_seed(settings.seed, "story", number, i))
+        for number in drawn.tolist()
+        for i in range(settings.num_stories)
+        for ending in ENDINGS
+    ]
+    tested = set(topics)
+    others = train.select([i for i, topic in enumerate(topics_of(train)) if topic not in tested])
+    return Held(
+        validation,
+        examples,
+        train["response"],
+        requests,
+        Topics([request.topic for request in requests[::2]], settings.seed),
+        train_judge(others["response"], others["ending"]),
+    )
+
+
+def topics_of(rows: "datasets.Dataset") -> list[str]:
+    return [parse_instruction(instruction)[0] for instruction in rows["instruction"]]
+
+
+def likelihoods(held: Held, pairs: Sequence[Pair], losses: Losses) -> Metrics:
+    """Loss and perplexity, a mean over tokens, and the preference, of all validation examples."""
+    sad = np.array([pair.ending == "sad" for pair in pairs])
+    tokens = np.array([len(pair.targets) for pair in pairs])
+    whole = held.examples.ratio(
+        losses.prompt + losses.story, tokens + [len(pair.asked) - 1 for pair in pairs]
+    )
+    story, happy_story, sad_story = (
+        held.examples.ratio(losses.story * these, tokens * these) for these in (sad | ~sad, ~sad, sad)
+    )
+    return {
+        "loss": whole,
+        "loss, story alone": story,
+        "perplexity": perplexity(whole),
+        "perplexity, story alone": perplexity(story),
+        "perplexity, happy stories": perplexity(happy_story),
+        "perplexity, sad stories": perplexity(sad_story),
+    } | preference(held.examples, losses.other - losses.story, sad)
+
+
+def craft(
+    asked: Sequence[str], stories: Sequence[str], training_stories: Sequence[str], seed: int
+) -> Metrics:
+    """How stories about the topics `asked` are told."""
+    about: dict[str, list[str]] = {}
+    for topic, story in zip(asked, stories, strict=True):
+        about.setdefault(topic, []).append(story)
+    values: dict[str, list[int] | list[float]] = {
+        "words": [len(words(story)) for story in stories],
+        "topic words that come back": [topic_recall(*both) for both in zip(asked, stories, strict=True)],
+        "distinct-2, stories of a topic": [distinct(about[topic], 2) for topic in asked],
+        "repeated runs of 4 words": [repetition(story) for story in stories],
+        "longest copied run, words": longest_copied(stories, training_stories),
+    }
+    topics = Topics(asked, seed)
+    return {name: topics.mean(x, ~np.isnan(x)) for name, x in values.items()}
+
+
+def true_stories(held: Held, seed: int) -> Metrics:
+    """What the figures of told stories are to be read beside: the judge's accuracy on all held-out stories,
+    and the craft of those about the drawn topics."""
+    stories = held.validation["response"]
+    sad = np.array([ending == "sad" for ending in held.validation["ending"]])
+    drawn = {request.topic for request in held.requests}
+    about = [(topic, story) for topic, story in zip(topics_of(held.validation), stories, strict=True)]
+    asked, told = zip(*(both for both in about if both[0] in drawn), strict=True)
+    figures = accuracy(held.examples, held.judge.is_sad(stories), sad)
+    figures |= craft(asked, told, held.training_stories, seed)
+    del figures["distinct-2, stories of a topic"]  # there is but one of each, nothing to compare with
+    return figures
+
+
+def tell(model: GPT2, requests: Sequence[Request], sampling: Sampling) -> list[Story]:
+    """A story for each request, with a bar of how far that has come."""
+    stories: list[Story] = []
+    what = f"tell stories, ending strength {sampling.ending_strength:g}"
+    with tqdm(total=len(requests), desc=what, unit=" stories", leave=False) as progress:
+        while len(stories) < len(requests):
+            some = requests[len(stories) : len(stories) + MOST_STORIES]
+            stories += tell_stories(model, some, sampling)
+            progress.update(len(some))
+    return stories
+
+
+def measure(
+    model: GPT2, pairs: Sequence[Pair], samplings: Sequence[Sampling], held: Held, compute: Compute, seed: int
+) -> dict[str, Any]:
+    """A checkpoint's figures, and the stories they come from, all with the first sampling; the endings and
+    the perplexity of the drawn topics' true stories with each."""
+    asked = [request.topic for request in held.requests]
+    first = {pair.topic: pair for pair in reversed(pairs)}
+    drawn = [first[topic] for topic in dict.fromkeys(asked)]
+    told = [tell(model, held.requests, sampling) for sampling in samplings]
+    sad = [held.judge.is_sad([story.text for story in stories]) for stories in told]
+    endings = [adherence(held.told, verdicts.reshape(-1, 2)) for verdicts in sad]
+    strengths = []
+    for sampling, figures in zip(samplings, endings, strict=True):
+        strength = sampling.ending_strength
+        losses = score(model, drawn, compute, strength).story
+        loss = Topics([pair.topic for pair in drawn], seed).ratio(
+            losses, [len(pair.targets) for pair in drawn]
+        )
+        strengths.append({"strength": strength, "perplexity": perplexity(loss)} | figures)
+    complete = [story.complete for story in told[0]]
+    return {
+        "metrics": likelihoods(held, pairs, score(model, pairs, compute))
+        | endings[0]
+        | {"end by themselves": Topics(asked, seed).mean(complete)}
+        | craft(asked, [story.text for story in told[0]], held.training_stories, seed),
+        "strengths": strengths,
+        "stories": [
+            request._asdict() | {"judged": ENDINGS[verdict], "complete": story.complete, "text": story.text}
+            for request, story, verdict in zip(held.requests, told[0], sad[0].astype(int), strict=True)
+        ],
+    }
+
+
+def prepare(model: GPT2, held: Held, settings: Settings) -> tuple[list[Pair], list[Sampling]]:
+    """What a model needs to be measured. Raises InputError if it does not fit the data or the settings."""
+    pairs = encode_pairs(held.validation, model.config)
+    longest = max(len(prompt) for pair in pairs for prompt in pair.prompts)
+    return pairs, [make_sampling(model, settings, strength, longest) for strength in settings.ending_strength]
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    compute = choose_compute(settings.device)
+    output = Path(settings.output)
+    if output.exists() and not settings.overwrite:
+        raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
+    if output.exists() and not (output / "evaluation.json").is_file():
+        raise InputError(f"--output {output}: holds something else than an evaluation; name another")
+    make_writable(output.parent)
+    names = settings.checkpoint or (finetuned_checkpoint(settings.model_size),)
+    files = [locate(name) for name in names]
+    cards = [file.with_name("README.md") for file in files] if settings.update_card else []
+    for card in cards:
+        with_endings(card.read_text() if card.exists() else "", "", None, {})
+    source = default_data() if settings.data is None else settings.data
+    folder = locate_data(source)
+    held = hold_out(load_data(source, folder), settings)
+    models = [load_model(file, compute.device) for file in files]
+    prepared = [prepare(model, held, settings) for model in models]
+
+    print(f"compute: {compute.reason}")
+    commit = folder.name if hub.is_name(source) else None
+    evaluation: dict[str, Any] = {
+        "settings": asdict(settings),
+        "data": {"name": source, "commit": commit, "fingerprint": fingerprint(held.validation)},
+        "examples": len(held.validation),
+        "topics": len({request.topic for request in held.requests}),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "true stories": true_stories(held, settings.seed),
+        "checkpoints": [],
+    }
+    for name, file, model, (pairs, samplings) in zip(names, files, models, prepared, strict=True):
+        print(f"measure {name}", flush=True)
+        evaluation["checkpoints"].append(
+            {"name": name, "commit": file.parent.name if hub.is_name(name) else None}
+            | measure(model, pairs, samplings, held, compute, settings.seed)
+        )
+    with whole_folder(output) as temporary:
+        report.write(evaluation, temporary)
+    for card, measured in zip(cards, evaluation["checkpoints"], strict=False):
+        shares = {ending: measured["metrics"][f"adherence, {ending}"].value for ending in ENDINGS}
+        text = with_endings(card.read_text(), source, commit, shares)
+        with whole_file(card) as temporary:
+            temporary.write_text(text)
+    print(report.table(evaluation))
+    print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,103 @@
+"""How likely a model finds true stories, behind the prompt they belong to and behind the other ending's.
+
+    pairs = encode_pairs(data["validation"], model.config)
+    losses = score(model, pairs, compute)
+    margins = losses.other - losses.story          # nats; above 0 where the right ending wins
+
+Nothing is sampled, so the same weights give the same numbers.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from batches import split_by_length
+from cli import InputError
+from dataset import format_instruction, get_tokenizer, other_ending, parse_instruction
+from device import Compute
+from model import GPT2, ModelConfig
+
+if TYPE_CHECKING:
+    import datasets
+
+MOST_TOKENS = 4096  # that go through the model at once, padding counted
+
+
+class Pair(NamedTuple):
+    """A true story and two prompts, one of which asks for its ending. All ids are 1-D int64."""
+
+    topic: str
+    ending: str
+    asked: Tensor
+    other: Tensor
+    story: Tensor  # as much as fits behind either prompt
+    targets: Tensor  # the story and, unless it was cut, the end of text
+
+    @property
+    def prompts(self) -> tuple[Tensor, Tensor]:
+        return self.asked, self.other
+
+
+class Losses(NamedTuple):
+    """Summed cross-entropies of N pairs, nats, all (N,) float64."""
+
+    prompt: np.ndarray  # the prompt that asks for the story's ending, but for its first token
+    story: np.ndarray  # the targets behind it
+    other: np.ndarray  # the targets behind the other prompt
+
+
+def encode_pairs(rows: "datasets.Dataset", config: ModelConfig) -> list[Pair]:
+    """The examples of a prepared data set, in order.
+
+    Raises InputError if an instruction is no prompt of this project, or leaves no room for a story.
+    """
+    encode = get_tokenizer(config.vocab_size).encode_ordinary
+    eot = torch.tensor([config.vocab_size - 1])
+    pairs = []
+    for instruction, response in zip(rows["instruction"], rows["response"], strict=True):
+        topic, ending = parse_instruction(instruction)
+        swapped = format_instruction(topic, other_ending(ending))
+        asked, other, story = (torch.tensor(encode(text)) for text in (instruction, swapped, response))
+        room = config.context_length - max(len(asked), len(other))
+        if room < 1:
+            raise InputError(
+                f"--data: a prompt of {len(asked)} tokens leaves no room for a story in the "
+                f"{config.context_length} that the model reads; name other data or another --checkpoint"
+            )
+        targets = torch.cat([story, eot]) if len(story) <= room else story[:room]
+        pairs.append(Pair(topic, ending, asked, other, story[:room], targets))
+    return pairs
+
+
+@torch.inference_mode()
+def score(model: GPT2, pairs: Sequence[Pair], compute: Compute, strength: float = 1.0) -> Losses:
+    """The losses of all pairs. At a `strength` other than 1, stories are scored under guidance to the asked
+    ending, as `generate.stream_tokens` draws them."""
+    losses = torch.zeros(len(pairs), 3, dtype=torch.float64)
+    lengths = [max(map(len, pair.prompts)) + len(pair.story) for pair in pairs]
+    for places in split_by_length(lengths, MOST_TOKENS // 2, compute.overhead):
+        group = [pairs[place] for place in places]
+        rows = [torch.cat([prompt, pair.story]) for pair in group for prompt in pair.prompts]
+        with compute.autocast():
+            hidden = model.hidden(pad_sequence(rows, batch_first=True).to(compute.device))  # (2 n, T, C)
+
+            def loss(states: Tensor, targets: Tensor) -> Tensor:
+                logits = model.output_layer(states).float()  # (n, V)
+                return F.cross_entropy(logits, targets.to(compute.device), reduction="sum")
+
+            sums = []
+            for pair, (asked, other) in zip(
+                group, hidden.view(len(group), 2, *hidden.shape[1:]), strict=True
+            ):
+                n = len(pair.targets)
+                asked, before = asked[len(pair.asked) - 1 :][:n], asked[: len(pair.asked) - 1]
+                other = other[len(pair.other) - 1 :][:n]
+                guided = torch.lerp(other, asked, strength)
+                sums += [loss(before, pair.asked[1:]), loss(guided, pair.targets), loss(other, pair.targets)]
+        losses[places] = torch.stack(sums).view(len(group), 3).double().cpu()
+    return Losses(*losses.T.numpy())

@@ -68,7 +68,8 @@ def _interval(value: float, resampled: np.ndarray) -> Estimate:
 
 def perplexity(loss: Estimate) -> Estimate:
     """Of a mean loss in nats a token."""
-    return Estimate(*(float(np.exp(x)) for x in loss))
+    with np.errstate(over="ignore"):
+        return Estimate(*np.exp(loss).tolist())
 
 
 def auc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:

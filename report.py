@@ -72,14 +72,14 @@ def write(evaluation: Mapping[str, Any], folder: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """For JSON: an estimate with its names, what is no number as null."""
+    """For JSON: an estimate with its names, what is not finite as null."""
     if isinstance(value, Estimate):
         return _plain(value._asdict())
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _markdown(evaluation: Mapping[str, Any], several: bool) -> str:
@@ -147,7 +147,7 @@ def draw_endings(
 ) -> None:
     """Adherence and preference of each column, with intervals, as a PNG; `single` adds a dot for each of the
     runs that a column is made of."""
-    plt = _pyplot()
+    plt = pyplot()
     names = {
         "adherence, happy": "tab:orange",
         "adherence, sad": "tab:blue",
@@ -173,7 +173,7 @@ def draw_endings(
 
 def draw_strengths(checkpoints: Sequence[Mapping[str, Any]], picture: Path) -> None:
     """Adherence and perplexity against ending strength, a line a checkpoint, as a PNG."""
-    plt = _pyplot()
+    plt = pyplot()
     names = ("adherence, happy", "adherence, sad", "perplexity")
     figure, panels = plt.subplots(1, len(names), figsize=(11, 3.6), layout="constrained")
     for name, axes in zip(names, panels, strict=True):
@@ -193,7 +193,7 @@ def draw_strengths(checkpoints: Sequence[Mapping[str, Any]], picture: Path) -> N
     plt.close(figure)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,0 +1,156 @@
+"""What does balancing do? The same base and steps on the raw mixture, the balanced set, and a cleaner one.
+
+    uv run python -m benchmarks.ablation          # half an hour on two cores; goes on where it was stopped
+
+On the sample corpus, nano is fine-tuned as in the quickstart, on
+  raw         all records as they come, 6.6% of them marked sad
+  balanced    every sad record, as many happy ones
+  labelled    the same, without records that have no Features line and may end badly unmarked
+for each number of steps with several seeds. All are measured on the same held-out topics and true stories,
+whose endings are known (those of `labelled`). Intervals are over topics, for the seeds together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import evaluate
+import finetune
+import prepare_data
+from cards import table
+from cli import parse, run, setting
+from dataset import load_data
+from device import choose_compute
+from evaluate import Held, Metrics, hold_out, prepare, tell
+from files import whole_file
+from likelihood import score
+from metrics import Topics, accuracy, adherence, preference
+from model import load_model
+from report import cell, pyplot
+from samples import write_corpus
+
+ARMS = {
+    "raw": ["--no-balance"],
+    "balanced": [],
+    "labelled": ["--unlabelled", "drop"],
+}
+SHOWN = ("adherence, happy", "adherence, sad", "preference")
+
+
+@dataclass(frozen=True)
+class Settings:
+    folder: str = setting("data/ablation", "for the corpus, the models and the figures")
+    records: int = setting(38_000, "records in the corpus", at_least=1000)
+    validation_records: int = setting(6_000, "records that topics and true stories come from", at_least=100)
+    steps: tuple[int, ...] = setting((75, 150, 300, 600), "optimiser steps of a run", at_least=1)
+    seeds: int = setting(3, "runs of each kind", at_least=1)
+    topics: int = setting(200, "held-out topics: one happy and one sad story each", at_least=2)
+
+
+class Result(NamedTuple):
+    steps: int
+    arm: str
+    together: Metrics  # of all runs
+    runs: list[Metrics]
+
+
+def train(data: Path, output: Path, steps: int, seed: int) -> None:
+    """As the quickstart trains, but for so many steps; what is done already is not done again."""
+    given = ["--model-size", "nano", "--data", str(data), "--output", str(output), "--seed", str(seed)]
+    given += ["--max-steps", str(steps), "--epochs", "1000", "--batch-size", "8", "--lr", "3e-3"]
+    given += ["--schedule", "cosine", "--warmup-steps", "20", "--grad-clip", "1", "--loss-on", "response"]
+    finetune.main([*given, "--stories", "0", "--resume"])
+
+
+def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tuple[Metrics, list[Metrics]]:
+    """The figures of several models together, and of each."""
+    compute = choose_compute("auto")
+    margins, judged = [], []
+    for folder in runs:
+        model = load_model(folder / "last", compute.device)
+        pairs, (sampling,) = prepare(model, held, settings)
+        losses = score(model, pairs, compute)
+        margins.append(losses.other - losses.story)
+        stories = tell(model, held.requests, sampling)
+        judged.append(held.judge.is_sad([story.text for story in stories]).reshape(-1, 2))
+    examples, told = [pair.topic for pair in pairs], [request.topic for request in held.requests[::2]]
+    sad = np.array([pair.ending == "sad" for pair in pairs])
+
+    def figures(these: slice) -> Metrics:
+        n = len(margins[these])
+        return preference(
+            Topics(examples * n, settings.seed), np.concatenate(margins[these]), np.tile(sad, n)
+        ) | adherence(Topics(told * n, settings.seed), np.concatenate(judged[these]))
+
+    return figures(slice(None)), [figures(slice(i, i + 1)) for i in range(len(runs))]
+
+
+def draw(results: Sequence[Result], picture: Path) -> None:
+    """Each figure against the number of steps, a line an arm with its interval, a dot a run."""
+    plt = pyplot()
+    chart, panels = plt.subplots(1, len(SHOWN), figsize=(11, 3.8), layout="constrained", sharey=True)
+    for name, axes in zip(SHOWN, panels, strict=True):
+        for arm, color in zip(ARMS, ("tab:red", "tab:blue", "tab:green"), strict=True):
+            mine = [result for result in results if result.arm == arm]
+            steps = [result.steps for result in mine]
+            value, low, high = zip(*(result.together[name] for result in mine), strict=True)
+            axes.plot(steps, value, color=color, label=arm)
+            axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+            for result in mine:
+                runs = [metrics[name].value for metrics in result.runs]
+                axes.plot([result.steps] * len(runs), runs, ".", color=color)
+        axes.set(title=name, xlabel="optimiser steps of 8 examples", xscale="log", ylim=(0, 1.02))
+        axes.set_xticks(steps, [str(step) for step in steps])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.grid(alpha=0.3)
+    chart.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ARMS))
+    chart.savefig(picture, dpi=120, format="png")
+    plt.close(chart)
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    folder = Path(settings.folder)
+    raw = folder / "raw"
+    if not raw.exists():
+        sizes = ["--records", str(settings.records), "--validation-records", str(settings.validation_records)]
+        write_corpus.main(["--output", str(raw), *sizes])
+    for arm, how in ARMS.items():
+        if not (folder / arm).exists():
+            prepare_data.main(["--source", str(raw), "--output", str(folder / arm), *how])
+    runs = {
+        (steps, arm): [folder / f"{arm}-{steps}-steps-seed-{seed}" for seed in range(settings.seeds)]
+        for steps in settings.steps
+        for arm in ARMS
+    }
+    for (steps, arm), outputs in runs.items():
+        for seed, output in enumerate(outputs):
+            train(folder / arm, output, steps, seed)
+
+    options = evaluate.Settings(topics=settings.topics, num_stories=1, ending_strength=(1.0,))
+    held = hold_out(load_data(str(folder / "labelled")), options)
+    sad = np.array([ending == "sad" for ending in held.validation["ending"]])
+    judge = accuracy(held.examples, held.judge.is_sad(held.validation["response"]), sad)
+    results = []
+    for (steps, arm), outputs in runs.items():
+        results.append(Result(steps, arm, *measure(outputs, held, options)))
+    with whole_file(folder / "ablation.png") as file:
+        draw(results, file)
+    rows = [
+        [str(result.steps), result.arm, *(cell(result.together[name], name) for name in SHOWN)]
+        for result in results
+    ]
+    print(table(["steps", "trained on", *SHOWN], rows))
+    print(
+        f"{settings.seeds} runs each; {held.told.drawn.shape[1]} topics; {len(sad)} true stories, of which "
+        f"the judge knows {cell(judge['adherence, happy'], '')} of the happy and "
+        f"{cell(judge['adherence, sad'], '')} of the sad ones; picture: {folder / 'ablation.png'}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,246 @@
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from matplotlib.image import imread
+
+import evaluate
+import finetune
+from dataset import ENDINGS, format_instruction, get_tokenizer
+from generate import Request, Sampling, tell_stories
+from model import GPT2, load_model
+from tests.conftest import tiny_model
+
+FEW = ["--topics", "4", "--num-stories", "2", "--max-tokens", "30", "--ending-strength", "1", "2"]
+
+
+def read(output: Path) -> dict:
+    return json.loads((output / "evaluation.json").read_text())
+
+
+def write_data(folder: Path, train: Sequence[tuple], validation: Sequence[tuple]) -> str:
+    """A prepared data set of (topic, ending, story)."""
+    folder.mkdir()
+    for split, examples in {"train": train, "validation": validation}.items():
+        columns = {
+            "instruction": [format_instruction(topic, ending) for topic, ending, _ in examples],
+            "response": [story for *_, story in examples],
+            "ending": [ending for _, ending, _ in examples],
+        }
+        if examples:
+            datasets.Dataset.from_dict(columns).to_parquet(folder / f"{split}.parquet")
+    return str(folder)
+
+
+SMILES, CRIES = "The boy ran home. He smiled.", "The boy ran home. He cried."
+TRAIN = [(f"train {i}", *example) for i in range(4) for example in (("happy", SMILES), ("sad", CRIES))]
+HELD_OUT = [(f"topic {i}", *example) for i in range(4) for example in (("happy", SMILES), ("sad", CRIES))]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory, checkpoint: str, data: str) -> Path:
+    """Two checkpoints, measured."""
+    other = tmp_path_factory.mktemp("other") / "other"
+    tiny_model(seed=3).save_pretrained(other)
+    folder = tmp_path_factory.mktemp("evaluated") / "evaluation"
+    given = ["--checkpoint", checkpoint, str(other), "--data", data, "--output", str(folder)]
+    evaluate.main([*given, *FEW])
+    return folder
+
+
+def test_every_figure_has_an_interval_around_it(output: Path) -> None:
+    evaluation = read(output)
+    assert len(evaluation["checkpoints"]) == 2
+    figures = [
+        evaluation["true stories"],
+        *(checkpoint["metrics"] for checkpoint in evaluation["checkpoints"]),
+    ]
+    for checkpoint in evaluation["checkpoints"]:
+        assert [point.pop("strength") for point in checkpoint["strengths"]] == [1, 2]
+        figures += checkpoint["strengths"]
+    for name, figure in ((name, figure) for metrics in figures for name, figure in metrics.items()):
+        if figure["value"] is not None:
+            assert figure["low"] - 1e-9 <= figure["value"] <= figure["high"] + 1e-9, name
+    names = evaluation["checkpoints"][0]["metrics"]
+    for name in ("loss", "perplexity, sad stories", "preference AUC", "adherence, sad", "end by themselves"):
+        assert name in names
+
+
+def test_figures_are_those_of_the_stories_that_are_shown(output: Path, model: GPT2) -> None:
+    measured = read(output)["checkpoints"][0]
+    stories, metrics = measured["stories"], measured["metrics"]
+    assert len(stories) == 4 * 2 * 2
+    requests = [Request(story["topic"], story["ending"], story["seed"]) for story in stories]
+    told = tell_stories(model, requests, Sampling(30, temperature=0.7))
+    assert [story.text for story in told] == [story["text"] for story in stories]
+    pairs = list(zip(stories[::2], stories[1::2], strict=True))
+    for happy, sad in pairs:
+        assert (happy["topic"], happy["seed"]) == (sad["topic"], sad["seed"])
+        assert (happy["ending"], sad["ending"]) == ENDINGS
+    for ending in ENDINGS:
+        asked = [story for story in stories if story["ending"] == ending]
+        right = sum(story["judged"] == ending for story in asked) / len(asked)
+        assert metrics[f"adherence, {ending}"]["value"] == right
+    split = sum(all(story["judged"] == story["ending"] for story in pair) for pair in pairs) / len(pairs)
+    assert metrics["pairs that split as asked"]["value"] == split
+    complete = sum(story["complete"] for story in stories) / len(stories)
+    assert metrics["end by themselves"]["value"] == complete
+
+
+def test_the_report_shows_figures_pictures_and_stories(
+    output: Path, checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, evaluation = (output / "report.md").read_text(), read(output)
+    preference = evaluation["checkpoints"][1]["metrics"]["preference"]
+    assert f"| {preference['value']:.1%} [{100 * preference['low']:.1f}, " in text
+    for picture in ("endings.png", "strength.png"):
+        assert f"]({picture})" in text
+        assert imread(output / picture).std() > 0
+    for topic in {story["topic"] for story in evaluation["checkpoints"][0]["stories"]}:
+        assert text.count(f"**{topic}**") == 2
+
+
+def test_the_same_command_gives_the_same_numbers_and_another_seed_others(
+    checkpoint: str, data: str, tmp_path: Path
+) -> None:
+    def told(name: str, seed: str) -> dict[str, bytes]:
+        given = ["--checkpoint", checkpoint, "--data", data, "--output", str(tmp_path / name)]
+        evaluate.main([*given, *FEW, "--seed", seed, "--overwrite"])
+        return {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+
+    one, other = told("same", "1"), told("other", "2")
+    assert told("same", "1") == one
+    assert one["evaluation.json"] != other["evaluation.json"]
+
+
+def ending_words_swapped(model: GPT2) -> GPT2:
+    """The same model with the embeddings of " happy" and " sad" exchanged."""
+    happy, sad = (get_tokenizer().encode_single_token(f" {ending}") for ending in ENDINGS)
+    swapped = GPT2(**vars(model.config)).eval()
+    swapped.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        embedding = swapped.embeddings.token_embedding.weight
+        embedding[[happy, sad]] = embedding[[sad, happy]]
+    return swapped
+
+
+def test_a_checkpoint_whose_ending_words_were_swapped_scores_as_its_mirror_image(tmp_path: Path) -> None:
+    """The model draws its words from the true stories and never says happy or sad itself."""
+    model = tiny_model(vocab_size=50257, context_length=128)
+    encode = get_tokenizer().encode_ordinary
+    vocabulary = {i for _, _, story in HELD_OUT for text in (story, f" {story}") for i in encode(text)}
+    with torch.no_grad():
+        model.output_layer.bias.fill_(-60)
+        model.output_layer.bias[list(vocabulary)] = 0
+    model.save_pretrained(tmp_path / "model")
+    ending_words_swapped(model).save_pretrained(tmp_path / "swapped")
+    data = write_data(tmp_path / "data", TRAIN, HELD_OUT)
+    given = ["--checkpoint", str(tmp_path / "model"), str(tmp_path / "swapped"), "--data", data]
+    evaluate.main([*given, *FEW, "--ending-strength", "1", "--temperature", "2"])
+    one, mirror = (checkpoint["metrics"] for checkpoint in read(Path("evaluation"))["checkpoints"])
+    assert all(0 < one[f"adherence, {ending}"]["value"] < 1 for ending in ENDINGS)
+    assert one["preference margin"]["value"] != 0
+    for name, expected in {
+        "preference": 1 - one["preference"]["value"],
+        "preference, happy stories": 1 - one["preference, happy stories"]["value"],
+        "preference, sad stories": 1 - one["preference, sad stories"]["value"],
+        "preference margin": -one["preference margin"]["value"],
+        "preference AUC": 1 - one["preference AUC"]["value"],
+        "adherence, happy": 1 - one["adherence, sad"]["value"],
+        "adherence, sad": 1 - one["adherence, happy"]["value"],
+        "adherence, balanced": 1 - one["adherence, balanced"]["value"],
+        "words": one["words"]["value"],
+    }.items():
+        assert mirror[name]["value"] == pytest.approx(expected, abs=1e-4), name
+
+
+def test_the_judge_is_trained_on_no_topic_under_test(
+    checkpoint: str, tmp_path: Path, complaint: Callable
+) -> None:
+    leaked = [(topic, ending, story) for topic, ending, story in HELD_OUT if ending == "sad"]
+    data = write_data(tmp_path / "leaked", [row for row in TRAIN if row[1] == "happy"] + leaked, HELD_OUT)
+    said = complaint(evaluate.main, "--checkpoint", checkpoint, "--data", data)
+    assert "the judge needs stories of both endings" in said
+
+
+def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    finetune.main(["--checkpoint", checkpoint, "--data", data, "--output", str(run), "--max-steps", "1"])
+    card = run / "last" / "README.md"
+    before = card.read_text()
+    given = ["--checkpoint", str(run / "last"), "--data", data, *FEW, "--overwrite"]
+    evaluate.main(given)
+    assert card.read_text() == before
+    evaluate.main([*given, "--update-card"])
+    metrics = read(Path("evaluation"))["checkpoints"][0]["metrics"]
+    happy, sad = (metrics[f"adherence, {ending}"]["value"] for ending in ENDINGS)
+    assert f"as asked: {happy:.1%} of the happy ones, {sad:.1%} of the sad ones" in card.read_text()
+    results = {
+        result.metric_type: result.metric_value for result in ModelCard.load(card).data.eval_results or []
+    }
+    assert results["sad endings as asked"] == sad
+    load_model(run / "last")
+
+
+def test_what_a_story_says_is_plain_text_in_the_report(checkpoint: str, tmp_path: Path) -> None:
+    odd = [(f"a <b>dog</b> | *{i}*", *rest) for i, (_, *rest) in enumerate(HELD_OUT)]
+    data = write_data(tmp_path / "data", TRAIN, odd)
+    evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW])
+    text = Path("evaluation/report.md").read_text()
+    assert "<b>" not in text
+    assert r"a &lt;b&gt;dog&lt;/b&gt; \| \*" in text
+
+
+def test_one_ending_alone_is_measured_as_far_as_it_goes(checkpoint: str, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", TRAIN, [row for row in HELD_OUT if row[1] == "happy"])
+    evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW])
+    metrics = read(Path("evaluation"))["checkpoints"][0]["metrics"]
+    assert metrics["preference, sad stories"] == {"value": None, "low": None, "high": None}
+    assert not math.isnan(metrics["preference, happy stories"]["value"])
+
+
+def test_bad_input_gets_one_clear_line(
+    checkpoint: str, data: str, tmp_path: Path, complaint: Callable
+) -> None:
+    tiny_model(context_length=24).save_pretrained(tmp_path / "short")
+    shutil.copytree(data, tmp_path / "lacking")
+    datasets.Dataset.from_dict({"instruction": ["x"], "response": ["y"]}).to_parquet(
+        tmp_path / "lacking" / "validation.parquet"
+    )
+    other = datasets.Dataset.from_dict({"instruction": ["Tell me"], "response": ["y"], "ending": ["sad"]})
+    (tmp_path / "foreign").mkdir()
+    for split in ("train", "validation"):
+        other.to_parquet(tmp_path / "foreign" / f"{split}.parquet")
+    (tmp_path / "mine").mkdir()
+    good = {"--checkpoint": checkpoint, "--data": data}
+    for bad, said in (
+        ({"--data": write_data(tmp_path / "none", TRAIN, [])}, "--data: holds no validation examples"),
+        ({"--data": write_data(tmp_path / "one", TRAIN, HELD_OUT[:2])}, "--data: 1 topic to measure on"),
+        ({"--data": tmp_path / "lacking"}, "lacking"),
+        ({"--data": tmp_path / "foreign"}, "'Tell me': is not a prompt of this project"),
+        ({"--data": tmp_path / "nowhere"}, "no such folder"),
+        ({"--checkpoint": tmp_path / "short"}, "leaves no room for a story"),
+        ({"--checkpoint": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"--topics": "1"}, "--topics 1: must be at least 2"),
+        ({"--ending-strength": "-1"}, "--ending-strength -1.0: must be at least 0"),
+        ({"--temperature": "nan"}, "--temperature nan"),
+        ({"--top-k": "1000"}, "--top-k 1000: the model has 512 tokens"),
+        ({"--max-tokens": "400"}, "--max-tokens 400: at most"),
+        ({"--output": tmp_path / "mine"}, "is there already"),
+        ({"--output": tmp_path / "mine", "--overwrite": None}, "holds something else"),
+        ({"--update-card": None}, "--update-card"),
+    ):
+        arguments = [part for pair in {**good, **bad}.items() for part in pair if part is not None]
+        assert said in complaint(evaluate.main, *arguments)
+    assert not Path("evaluation").exists()
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_without_a_checkpoint_it_says_how_to_get_one(data: str, complaint: Callable) -> None:
+    assert "finetune.py --model-size nano" in complaint(evaluate.main, "--model-size", "nano", "--data", data)

@@ -32,7 +32,7 @@ from cards import with_endings
 from cli import InputError, parse, run, setting
 from craft import distinct, longest_copied, repetition, topic_recall, words
 from dataset import ENDINGS, default_data, fingerprint, load_data, locate_data, parse_instruction
-from device import Compute, choose_compute
+from device import choose_compute
 from files import make_writable, whole_file, whole_folder
 from generate import MOST_STORIES, MOST_STRENGTH, Request, Sampling, Story, make_sampling, tell_stories
 from judge import Judge, train_judge
@@ -184,31 +184,47 @@ def tell(model: GPT2, requests: Sequence[Request], sampling: Sampling) -> list[S
     return stories
 
 
-def measure(
-    model: GPT2, pairs: Sequence[Pair], samplings: Sequence[Sampling], held: Held, compute: Compute, seed: int
-) -> dict[str, Any]:
-    """A checkpoint's figures, and the stories they come from, all with the first sampling; the endings and
-    the perplexity of the drawn topics' true stories with each."""
-    asked = [request.topic for request in held.requests]
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint with what it needs to be measured."""
+
+    model: GPT2
+    pairs: list[Pair]  # of all validation examples
+    drawn: list[Pair]  # one for each of the drawn topics
+    samplings: list[Sampling]  # one for each ending strength
+
+
+def prepare(model: GPT2, held: Held, settings: Settings) -> Subject:
+    """Raises InputError if the model does not fit the data or the settings."""
+    pairs = encode_pairs(held.validation, model.config)
     first = {pair.topic: pair for pair in reversed(pairs)}
-    drawn = [first[topic] for topic in dict.fromkeys(asked)]
-    told = [tell(model, held.requests, sampling) for sampling in samplings]
+    drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests)]
+    longest = max(len(prompt) for pair in drawn for prompt in pair.prompts)
+    samplings = [make_sampling(model, settings, strength, longest) for strength in settings.ending_strength]
+    return Subject(model, pairs, drawn, samplings)
+
+
+def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:
+    """A checkpoint's figures and the stories they come from, told with its first sampling; for each sampling,
+    the endings, and the perplexity of the drawn topics' true stories."""
+    told = [tell(subject.model, held.requests, sampling) for sampling in subject.samplings]
     sad = [held.judge.is_sad([story.text for story in stories]) for stories in told]
     endings = [adherence(held.told, verdicts.reshape(-1, 2)) for verdicts in sad]
-    strengths = []
-    for sampling, figures in zip(samplings, endings, strict=True):
-        strength = sampling.ending_strength
-        losses = score(model, drawn, compute, strength).story
-        loss = Topics([pair.topic for pair in drawn], seed).ratio(
-            losses, [len(pair.targets) for pair in drawn]
-        )
-        strengths.append({"strength": strength, "perplexity": perplexity(loss)} | figures)
-    complete = [story.complete for story in told[0]]
+    drawn = Topics([pair.topic for pair in subject.drawn], seed)
+    tokens = [len(pair.targets) for pair in subject.drawn]
+    strengths: list[dict[str, Any]] = []
+    for sampling, figures in zip(subject.samplings, endings, strict=True):
+        losses = score(subject.model, subject.drawn, sampling.ending_strength).story
+        point = {"strength": sampling.ending_strength, "perplexity": perplexity(drawn.ratio(losses, tokens))}
+        strengths.append(point | figures)
+
+    asked = [request.topic for request in held.requests]
+    texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
     return {
-        "metrics": likelihoods(held, pairs, score(model, pairs, compute))
+        "metrics": likelihoods(held, subject.pairs, score(subject.model, subject.pairs))
         | endings[0]
         | {"end by themselves": Topics(asked, seed).mean(complete)}
-        | craft(asked, [story.text for story in told[0]], held.training_stories, seed),
+        | craft(asked, texts, held.training_stories, seed),
         "strengths": strengths,
         "stories": [
             request._asdict() | {"judged": ENDINGS[verdict], "complete": story.complete, "text": story.text}
@@ -217,11 +233,13 @@ def measure(
     }
 
 
-def prepare(model: GPT2, held: Held, settings: Settings) -> tuple[list[Pair], list[Sampling]]:
-    """What a model needs to be measured. Raises InputError if it does not fit the data or the settings."""
-    pairs = encode_pairs(held.validation, model.config)
-    longest = max(len(prompt) for pair in pairs for prompt in pair.prompts)
-    return pairs, [make_sampling(model, settings, strength, longest) for strength in settings.ending_strength]
+def card_of(name: str, file: Path) -> Path:
+    """The README.md beside the weights. Raises InputError if it cannot take what was measured."""
+    card = file.with_name("README.md")
+    if hub.is_name(name) or not card.is_file():
+        raise InputError(f"--update-card: {name} is not a folder here with the README.md of finetune.py")
+    with_endings(card.read_text(), "", None, {})
+    return card
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -235,14 +253,11 @@ def main(argv: list[str] | None = None) -> None:
     make_writable(output.parent)
     names = settings.checkpoint or (finetuned_checkpoint(settings.model_size),)
     files = [locate(name) for name in names]
-    cards = [file.with_name("README.md") for file in files] if settings.update_card else []
-    for card in cards:
-        with_endings(card.read_text() if card.exists() else "", "", None, {})
+    cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []
     source = default_data() if settings.data is None else settings.data
     folder = locate_data(source)
     held = hold_out(load_data(source, folder), settings)
-    models = [load_model(file, compute.device) for file in files]
-    prepared = [prepare(model, held, settings) for model in models]
+    subjects = [prepare(load_model(file, compute.device), held, settings) for file in files]
 
     print(f"compute: {compute.reason}")
     commit = folder.name if hub.is_name(source) else None
@@ -255,12 +270,10 @@ def main(argv: list[str] | None = None) -> None:
         "true stories": true_stories(held, settings.seed),
         "checkpoints": [],
     }
-    for name, file, model, (pairs, samplings) in zip(names, files, models, prepared, strict=True):
+    for name, file, subject in zip(names, files, subjects, strict=True):
         print(f"measure {name}", flush=True)
-        evaluation["checkpoints"].append(
-            {"name": name, "commit": file.parent.name if hub.is_name(name) else None}
-            | measure(model, pairs, samplings, held, compute, settings.seed)
-        )
+        origin = {"name": name, "commit": file.parent.name if hub.is_name(name) else None}
+        evaluation["checkpoints"].append(origin | measure(subject, held, settings.seed))
     with whole_folder(output) as temporary:
         report.write(evaluation, temporary)
     for card, measured in zip(cards, evaluation["checkpoints"], strict=False):

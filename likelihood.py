@@ -1,7 +1,7 @@
 """How likely a model finds true stories, behind the prompt they belong to and behind the other ending's.
 
     pairs = encode_pairs(data["validation"], model.config)
-    losses = score(model, pairs, compute)
+    losses = score(model, pairs)
     margins = losses.other - losses.story          # nats; above 0 where the right ending wins
 
 Nothing is sampled, so the same weights give the same numbers.
@@ -19,13 +19,13 @@ from torch.nn.utils.rnn import pad_sequence
 from batches import split_by_length
 from cli import InputError
 from dataset import format_instruction, get_tokenizer, other_ending, parse_instruction
-from device import Compute
 from model import GPT2, ModelConfig
 
 if TYPE_CHECKING:
     import datasets
 
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
+OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
 
 
 class Pair(NamedTuple):
@@ -75,29 +75,28 @@ def encode_pairs(rows: "datasets.Dataset", config: ModelConfig) -> list[Pair]:
 
 
 @torch.inference_mode()
-def score(model: GPT2, pairs: Sequence[Pair], compute: Compute, strength: float = 1.0) -> Losses:
-    """The losses of all pairs. At a `strength` other than 1, stories are scored under guidance to the asked
-    ending, as `generate.stream_tokens` draws them."""
+def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
+    """The losses of all pairs, in the model's own precision: margins are small differences.
+
+    At a `strength` other than 1, stories are scored under guidance, as `generate.stream_tokens` draws them.
+    """
     losses = torch.zeros(len(pairs), 3, dtype=torch.float64)
     lengths = [max(map(len, pair.prompts)) + len(pair.story) for pair in pairs]
-    for places in split_by_length(lengths, MOST_TOKENS // 2, compute.overhead):
+    for places in split_by_length(lengths, MOST_TOKENS // 2, OVERHEAD):
         group = [pairs[place] for place in places]
         rows = [torch.cat([prompt, pair.story]) for pair in group for prompt in pair.prompts]
-        with compute.autocast():
-            hidden = model.hidden(pad_sequence(rows, batch_first=True).to(compute.device))  # (2 n, T, C)
+        hidden = model.hidden(pad_sequence(rows, batch_first=True).to(model.device))  # (2 n, T, C)
 
-            def loss(states: Tensor, targets: Tensor) -> Tensor:
-                logits = model.output_layer(states).float()  # (n, V)
-                return F.cross_entropy(logits, targets.to(compute.device), reduction="sum")
+        def loss(states: Tensor, targets: Tensor) -> Tensor:
+            """(n, C) and (n,) -> summed cross-entropy."""
+            return F.cross_entropy(model.output_layer(states), targets.to(model.device), reduction="sum")
 
-            sums = []
-            for pair, (asked, other) in zip(
-                group, hidden.view(len(group), 2, *hidden.shape[1:]), strict=True
-            ):
-                n = len(pair.targets)
-                asked, before = asked[len(pair.asked) - 1 :][:n], asked[: len(pair.asked) - 1]
-                other = other[len(pair.other) - 1 :][:n]
-                guided = torch.lerp(other, asked, strength)
-                sums += [loss(before, pair.asked[1:]), loss(guided, pair.targets), loss(other, pair.targets)]
+        sums = []
+        for pair, asked, other in zip(group, hidden[::2], hidden[1::2], strict=True):
+            n = len(pair.targets)
+            before = asked[: len(pair.asked) - 1]  # (prompt - 1, C)
+            asked, other = asked[len(pair.asked) - 1 :][:n], other[len(pair.other) - 1 :][:n]  # (n, C)
+            guided = torch.lerp(other, asked, strength)
+            sums += [loss(before, pair.asked[1:]), loss(guided, pair.targets), loss(other, pair.targets)]
         losses[places] = torch.stack(sums).view(len(group), 3).double().cpu()
     return Losses(*losses.T.numpy())

@@ -140,13 +140,8 @@ def _text(text: str) -> str:
     return "<br>".join(shown.splitlines())
 
 
-def draw_endings(
-    columns: Mapping[str, Mapping[str, Estimate]],
-    picture: Path,
-    single: Mapping[str, Sequence[Mapping[str, Estimate]]] | None = None,
-) -> None:
-    """Adherence and preference of each column, with intervals, as a PNG; `single` adds a dot for each of the
-    runs that a column is made of."""
+def draw_endings(columns: Mapping[str, Mapping[str, Estimate]], picture: Path) -> None:
+    """Adherence and preference of each column, with intervals, as a PNG."""
     plt = pyplot()
     names = {
         "adherence, happy": "tab:orange",
@@ -155,13 +150,11 @@ def draw_endings(
     }
     figure, axes = plt.subplots(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
     for number, (name, color) in enumerate(names.items()):
-        for place, (column, metrics) in enumerate(columns.items()):
+        for place, metrics in enumerate(columns.values()):
             value, low, high = metrics[name]
             at = place + 0.26 * (number - 1)
             axes.bar(at, value, 0.24, color=color, alpha=0.75, label=name if place == 0 else None)
             axes.plot([at, at], [low, high], color="black", linewidth=1.5)
-            dots = [run[name].value for run in (single or {}).get(column, ())]
-            axes.plot([at] * len(dots), dots, "o", color="black", markersize=3)
     axes.set(ylim=(0, 1.02), ylabel="share", xticks=range(len(columns)))
     axes.set_xticklabels(list(columns))
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

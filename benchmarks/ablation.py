@@ -70,14 +70,14 @@ def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tu
     compute = choose_compute("auto")
     margins, judged = [], []
     for folder in runs:
-        model = load_model(folder / "last", compute.device)
-        pairs, (sampling,) = prepare(model, held, settings)
-        losses = score(model, pairs, compute)
+        subject = prepare(load_model(folder / "last", compute.device), held, settings)
+        losses = score(subject.model, subject.pairs)
         margins.append(losses.other - losses.story)
-        stories = tell(model, held.requests, sampling)
+        stories = tell(subject.model, held.requests, subject.samplings[0])
         judged.append(held.judge.is_sad([story.text for story in stories]).reshape(-1, 2))
-    examples, told = [pair.topic for pair in pairs], [request.topic for request in held.requests[::2]]
-    sad = np.array([pair.ending == "sad" for pair in pairs])
+    examples = [pair.topic for pair in subject.pairs]
+    told = [request.topic for request in held.requests[::2]]
+    sad = np.array([pair.ending == "sad" for pair in subject.pairs])
 
     def figures(these: slice) -> Metrics:
         n = len(margins[these])

@@ -7,13 +7,10 @@ import torch
 import finetune
 import likelihood
 from dataset import format_instruction, get_tokenizer, load_data
-from device import choose_compute
 from likelihood import encode_pairs, score
 from model import GPT2
 from run_folder import read_metrics
 from tests.conftest import tiny_model
-
-CPU = choose_compute("cpu")
 
 
 def rows(*examples: tuple[str, str, str]) -> datasets.Dataset:
@@ -44,7 +41,7 @@ def test_losses_are_those_of_each_story_alone(
     model: GPT2, most_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likelihood, "MOST_TOKENS", most_tokens)
-    found = score(model, encode_pairs(rows(*EXAMPLES), model.config), CPU)
+    found = score(model, encode_pairs(rows(*EXAMPLES), model.config))
     for i, (topic, ending, response) in enumerate(EXAMPLES):
         prompt, story = plain(model, format_instruction(topic, ending), response)
         _, other = plain(model, format_instruction(topic, "sad" if ending == "happy" else "happy"), response)
@@ -55,7 +52,7 @@ def test_losses_are_those_of_each_story_alone(
 
 def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2) -> None:
     pairs = encode_pairs(rows(*EXAMPLES), model.config)
-    found = score(model, pairs, CPU, strength=2.5)
+    found = score(model, pairs, strength=2.5)
     for i, pair in enumerate(pairs):
         with torch.no_grad():
             asked, other = (
@@ -63,7 +60,7 @@ def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2) -> None:
             )
         log_p = torch.log_softmax(other + 2.5 * (asked - other), -1)
         assert found.story[i] == pytest.approx(-log_p.gather(1, pair.targets[:, None]).sum().item(), rel=1e-4)
-    assert score(model, pairs, CPU, strength=0.0).story == pytest.approx(score(model, pairs, CPU).other)
+    assert score(model, pairs, strength=0.0).story == pytest.approx(score(model, pairs).other)
 
 
 def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() -> None:
@@ -73,12 +70,12 @@ def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() 
     assert max(map(len, long.prompts)) + len(long.story) == 40
     assert torch.equal(long.targets, long.story)
     assert short.targets.tolist() == [*short.story.tolist(), 511]
-    score(model, [long, short], CPU)
+    score(model, [long, short])
 
 
 def test_mean_losses_are_those_of_finetunes_validation(checkpoint: str, data: str, model: GPT2) -> None:
     pairs = encode_pairs(load_data(data)["validation"], model.config)
-    found = score(model, pairs, CPU)
+    found = score(model, pairs)
     targets = sum(len(pair.targets) for pair in pairs)
     prompts = sum(len(pair.asked) - 1 for pair in pairs)
     for loss_on, expected in (

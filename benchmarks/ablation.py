@@ -115,13 +115,13 @@ def draw(results: Sequence[Result], picture: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     folder = Path(settings.folder)
-    raw = folder / "raw"
-    if not raw.exists():
+    corpus = folder / "corpus"
+    if not corpus.exists():
         sizes = ["--records", str(settings.records), "--validation-records", str(settings.validation_records)]
-        write_corpus.main(["--output", str(raw), *sizes])
+        write_corpus.main(["--output", str(corpus), *sizes])
     for arm, how in ARMS.items():
         if not (folder / arm).exists():
-            prepare_data.main(["--source", str(raw), "--output", str(folder / arm), *how])
+            prepare_data.main(["--source", str(corpus), "--output", str(folder / arm), *how])
     runs = {
         (steps, arm): [folder / f"{arm}-{steps}-steps-seed-{seed}" for seed in range(settings.seeds)]
         for steps in settings.steps

@@ -34,7 +34,16 @@ from craft import distinct, longest_copied, repetition, topic_recall, words
 from dataset import ENDINGS, default_data, fingerprint, load_data, locate_data, parse_instruction
 from device import choose_compute
 from files import make_writable, whole_file, whole_folder
-from generate import MOST_STORIES, MOST_STRENGTH, Request, Sampling, Story, make_sampling, tell_stories
+from generate import (
+    MOST_STORIES,
+    MOST_STRENGTH,
+    Request,
+    Sampling,
+    Story,
+    check_top_k,
+    limit_tokens,
+    tell_stories,
+)
 from judge import Judge, train_judge
 from likelihood import Losses, Pair, encode_pairs, score
 from metrics import Estimate, Topics, accuracy, adherence, perplexity, preference
@@ -200,8 +209,10 @@ def prepare(model: GPT2, held: Held, settings: Settings) -> Subject:
     first = {pair.topic: pair for pair in reversed(pairs)}
     drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests)]
     longest = max(len(prompt) for pair in drawn for prompt in pair.prompts)
-    samplings = [make_sampling(model, settings, strength, longest) for strength in settings.ending_strength]
-    return Subject(model, pairs, drawn, samplings)
+    check_top_k(settings.top_k, model)
+    room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
+    how = (room, settings.temperature, settings.top_k, settings.top_p)
+    return Subject(model, pairs, drawn, [Sampling(*how, strength) for strength in settings.ending_strength])
 
 
 def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -141,7 +141,7 @@ def stream_tokens(
     context = model.config.context_length
     draws = [random.Random(seed) for seed in seeds]
     rows = [*prompts, *others]  # R of them: B or 2 B
-    ids = pad_sequence(rows, batch_first=True, padding_value=eos_id, padding_side="left").to(model.device)
+    ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)  # (R, T), growing
     padding = torch.tensor([ids.shape[1] - len(row) for row in rows], device=model.device)  # (R,)
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
     cache = KVCache(model, len(rows), min(ids.shape[1] + sampling.max_new_tokens, context), padding)
@@ -255,16 +255,10 @@ def new_seed() -> int:
     return random.SystemRandom().randrange(2**31)
 
 
-def make_sampling(model: GPT2, settings: Any, strength: float, longest_prompt: int) -> Sampling:
-    """The sampling that a script's settings ask for, behind a prompt of so many tokens.
-
-    Raises InputError if it does not suit the model.
-    """
-    config = model.config
-    if settings.top_k > config.vocab_size:
-        raise InputError(f"--top-k {settings.top_k}: the model has {config.vocab_size} tokens to choose from")
-    room = limit_tokens(settings.max_tokens, longest_prompt, config.context_length)
-    return Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
+def check_top_k(top_k: int, model: GPT2) -> None:
+    """Raises InputError if the model has fewer tokens to choose from."""
+    if top_k > model.config.vocab_size:
+        raise InputError(f"--top-k {top_k}: the model has {model.config.vocab_size} tokens to choose from")
 
 
 def limit_tokens(asked: int | None, prompt: int, context: int) -> int:
@@ -282,9 +276,11 @@ def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: s
     """Print the stories of one topic and ending: one as it is sampled, several or JSON when they are done."""
     first = new_seed() if settings.seed is None else settings.seed
     requests = [Request(topic, ending, first + number) for number in range(settings.num_stories)]
-    prompts, others = encode_requests(model, requests[:1], settings.ending_strength)
+    strength = settings.ending_strength
+    prompts, others = encode_requests(model, requests[:1], strength)
     longest = max(map(len, (*prompts, *others)))
-    sampling = make_sampling(model, settings, settings.ending_strength, longest)
+    room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
+    sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
     if settings.num_stories == 1 and not settings.json:
         eos = model.config.vocab_size - 1
         steps = stream_tokens(model, prompts, [first], sampling, eos, others)
@@ -327,6 +323,7 @@ def main(argv: list[str] | None = None) -> None:
     if checkpoint is None:
         checkpoint = finetuned_checkpoint(settings.model_size)
     model = load_model(checkpoint, compute.device)
+    check_top_k(settings.top_k, model)
     print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
 
     if settings.topic is not None:

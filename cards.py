@@ -167,21 +167,20 @@ end badly: where a raw record lists no features, nobody said how it ends.
 """
 
 
-def with_endings(card: str, name: str, commit: str | None, shares: Mapping[str, float]) -> str:
+def with_endings(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:
     """A model's card with what evaluate.py measured: the share (0 to 1) of stories that end as asked, by
-    ending, for topics of the data `name` (at `commit`, if it is from the Hub).
+    ending, for topics of the data `name` (at `commit`, if it is from the Hub), and `said`, in words.
 
     Raises InputError if the card is not one that `model_card` made.
     """
     content = ModelCard(card)
-    found = re.search(f"{ENDINGS_AS_ASKED}[^\n]*?\\. Loss", content.text)
+    found = re.search(f"{ENDINGS_AS_ASKED}.*\\. Loss", content.text)
     if not found:
         raise InputError("--update-card: the README.md of this checkpoint is not one that finetune.py wrote")
     results = {f"{ending} endings as asked": share for ending, share in shares.items()}
     metadata: Any = content.data
     kept = [result for result in metadata.eval_results or [] if result.metric_type not in results]
     metadata.eval_results = kept + _results(name, commit, results)
-    said = ", ".join(f"{share:.1%} of the {ending} ones" for ending, share in shares.items())
     return str(content).replace(found[0], f"{ENDINGS_AS_ASKED}{said}. Loss")
 
 

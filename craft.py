@@ -1,6 +1,6 @@
 """How stories are told, apart from their ending: their topic's words, variety, what is repeated or copied.
 
-Words are runs of letters, digits and apostrophes, in lower case.
+Words are runs of letters and digits, with what an apostrophe joins, in lower case.
 """
 
 import re
@@ -13,7 +13,17 @@ PIECE = 10_000  # training stories that are searched at a time
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"[\w']+", text.lower())
+    return re.findall(r"\w+(?:'\w+)*", text.lower().replace("\u2019", "'"))
+
+
+SMALL_WORDS = frozenset(
+    words(
+        "a about after all an and are as at be but by can could did do does for from had has have he her his "
+        "him i in into is it its me my not of off on or our out over she so some than that the their them "
+        "then there they this to too up very was we were what when where which who whose will with would you "
+        "your"
+    )
+)
 
 
 def ngrams(of: Sequence[str], n: int) -> list[tuple[str, ...]]:
@@ -21,11 +31,8 @@ def ngrams(of: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 
 def topic_recall(topic: str, story: str) -> float:
-    """The share of a topic's different words, small ones such as "the" left out, that are in the story; nan
-    if it has none."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    asked = set(words(topic)) - ENGLISH_STOP_WORDS
+    """The share of a topic's different words, but for SMALL_WORDS, that are in the story; nan without any."""
+    asked = set(words(topic)) - SMALL_WORDS
     return len(asked & set(words(story))) / len(asked) if asked else float("nan")
 
 

@@ -1,24 +1,25 @@
 """Does the ending follow the instruction? Perplexity, preference, adherence and craft, with intervals.
 
     uv run python evaluate.py --checkpoint checkpoints/sft_30M_model/best
-    uv run python evaluate.py --checkpoint A B --ending-strength 1 1.5 2      # a column a checkpoint
+    uv run python evaluate.py --checkpoint A B --ending-strength 1.5 2        # a column a checkpoint
 
 What is measured, all on the validation split:
 - loss and perplexity, over all its tokens (likelihood.py);
 - preference: is a true story likelier when its own ending is asked for? No sampling and no judge;
-- adherence: stories are told about held-out topics, happily and sadly, and a classifier of training stories
-  (judge.py) says how they end. It stands beside its own accuracy on true held-out stories;
+- adherence: stories are told about topics that training had none of, happily and sadly, and a classifier of
+  training stories (judge.py) says how they end. It stands beside its own accuracy on true held-out stories;
 - craft: length, topic words, variety, repetition, what was copied (craft.py).
 
-Every figure has a 95% interval over topics (metrics.py). The same command and seed give the same numbers.
+Every figure has a 95% interval over topics (metrics.py), and is of the model as it is; what a higher ending
+strength brings is compared apart. The same command and seed give the same numbers.
 Writes evaluation.json, report.md with pictures and stories to read, and with --update-card the model's card.
 """
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from batches import derived_seed
 from cards import with_endings
 from cli import InputError, parse, run, setting
 from craft import distinct, longest_copied, repetition, topic_recall, words
-from dataset import ENDINGS, default_data, fingerprint, load_data, locate_data, parse_instruction
+from dataset import COLUMNS, ENDINGS, default_data, fingerprint, load_data, locate_data, parse_instruction
 from device import choose_compute
 from files import make_writable, whole_file, whole_folder
 from generate import (
@@ -55,6 +56,12 @@ if TYPE_CHECKING:
 Metrics = dict[str, Estimate]
 
 
+class Example(NamedTuple):
+    topic: str
+    ending: str
+    story: str
+
+
 @dataclass(frozen=True)
 class Settings:
     checkpoint: tuple[str, ...] = setting((), "one or more: folders, .pt or .safetensors files, Hub ids")
@@ -70,15 +77,17 @@ class Settings:
     topics: int = setting(100, "held-out topics to tell stories about, or as many as there are", at_least=2)
     num_stories: int = setting(2, "stories for each topic and ending", at_least=1, at_most=256)
     ending_strength: tuple[float, ...] = setting(
-        (1.0, 1.5, 2.0, 3.0),
-        "the first is what is measured, and all are compared; 1 is plain (see generate.py)",
+        (1.5, 2.0, 3.0),
+        "one or more to compare with 1, which is plain (see generate.py); 1: none",
         at_least=0,
         at_most=MOST_STRENGTH,
     )
     temperature: float = setting(generate.Settings.temperature, "as of generate.py", at_least=0)
     top_k: int = setting(generate.Settings.top_k, "as of generate.py", at_least=1)
     top_p: float = setting(generate.Settings.top_p, "as of generate.py", at_least=0, at_most=1)
-    max_tokens: int | None = setting(generate.Settings.max_tokens, "as of generate.py", at_least=1)
+    max_tokens: int | None = setting(
+        None, "most tokens of a story; default: what the context leaves, so that stories end", at_least=1
+    )
     seed: int = setting(0, "of topics, stories and intervals", at_least=0)
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
 
@@ -87,25 +96,40 @@ class Settings:
 class Held:
     """What all checkpoints are measured on."""
 
-    validation: "datasets.Dataset"
-    examples: Topics  # of the validation examples
+    validation: "datasets.Dataset"  # loss and preference are of all its examples
+    examples: Topics  # theirs
     training_stories: Sequence[str]
+    unseen: list[Example]  # the validation examples about topics that training has none of
     requests: list[Request]  # for each drawn topic and each of its seeds a happy story, then a sad one
     told: Topics  # of each pair of requests
     judge: Judge
 
 
-def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
-    """Draw topics to tell stories about, and train the judge on stories about others.
+def read_examples(rows: "datasets.Dataset") -> list[Example]:
+    """Raises InputError if an instruction is no prompt of this project, or not for the ending of its row."""
+    examples = []
+    for instruction, story, ending in zip(*(rows[name] for name in COLUMNS), strict=True):
+        topic, asked = parse_instruction(instruction)
+        if asked != ending or not topic.strip():
+            what = "has no topic" if not topic.strip() else f"stands in a row with the ending {ending!r}"
+            raise InputError(f"--data: instruction {instruction!r:.80} {what}")
+        examples.append(Example(topic, ending, story))
+    return examples
 
-    Raises InputError if the data does not hold enough.
-    """
+
+def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
+    """Draw topics to tell stories about, and train the judge. Raises InputError if data is lacking."""
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; make more with prepare_data.py")
-    validation, train = data["validation"], data["train"]
-    held_out = topics_of(validation)
-    examples = Topics(held_out, settings.seed)
-    topics = list(dict.fromkeys(held_out))
+    train, validation = read_examples(data["train"]), read_examples(data["validation"])
+    examples = Topics([example.topic for example in validation], settings.seed)
+    seen = {example.topic for example in train}
+    unseen = [example for example in validation if example.topic not in seen]
+    topics = list(dict.fromkeys(example.topic for example in unseen))
+    if len(topics) < 2:
+        raise InputError(
+            f"--data: {len(topics)} of its validation topics are not in its train split, too; two are needed"
+        )
     drawn = np.random.default_rng(settings.seed).permutation(len(topics))[: settings.topics]
     requests = [
         Request(topics[number], ending, derived_seed(settings.seed, "story", number, i))
@@ -113,20 +137,16 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
         for i in range(settings.num_stories)
         for ending in ENDINGS
     ]
-    tested = set(topics)
-    others = train.select([i for i, topic in enumerate(topics_of(train)) if topic not in tested])
+    stories = [example.story for example in train]
     return Held(
-        validation,
+        data["validation"],
         examples,
-        train["response"],
+        stories,
+        unseen,
         requests,
         Topics([request.topic for request in requests[::2]], settings.seed),
-        train_judge(others["response"], others["ending"]),
+        train_judge(stories, [example.ending for example in train]),
     )
-
-
-def topics_of(rows: "datasets.Dataset") -> list[str]:
-    return [parse_instruction(instruction)[0] for instruction in rows["instruction"]]
 
 
 def likelihoods(held: Held, pairs: Sequence[Pair], losses: Losses) -> Metrics:
@@ -136,15 +156,14 @@ def likelihoods(held: Held, pairs: Sequence[Pair], losses: Losses) -> Metrics:
     whole = held.examples.ratio(
         losses.prompt + losses.story, tokens + [len(pair.asked) - 1 for pair in pairs]
     )
-    story, happy_story, sad_story = (
-        held.examples.ratio(losses.story * these, tokens * these) for these in (sad | ~sad, ~sad, sad)
-    )
+    story = held.examples.ratio(losses.story, tokens)
+    happy, sad_story = (held.examples.ratio(losses.story * these, tokens * these) for these in (~sad, sad))
     return {
         "loss": whole,
         "loss, story alone": story,
         "perplexity": perplexity(whole),
         "perplexity, story alone": perplexity(story),
-        "perplexity, happy stories": perplexity(happy_story),
+        "perplexity, happy stories": perplexity(happy),
         "perplexity, sad stories": perplexity(sad_story),
     } | preference(held.examples, losses.other - losses.story, sad)
 
@@ -167,30 +186,31 @@ def craft(
     return {name: topics.mean(x, ~np.isnan(x)) for name, x in values.items()}
 
 
-def true_stories(held: Held, seed: int) -> Metrics:
-    """What the figures of told stories are to be read beside: the judge's accuracy on all held-out stories,
-    and the craft of those about the drawn topics."""
-    stories = held.validation["response"]
-    sad = np.array([ending == "sad" for ending in held.validation["ending"]])
+def judge_accuracy(held: Held, seed: int) -> Metrics:
+    """Of the judge, on true stories about topics that it has not seen."""
+    topics, endings, stories = zip(*held.unseen, strict=True)
+    sad = np.array([ending == "sad" for ending in endings])
+    return accuracy(Topics(topics, seed), held.judge.is_sad(stories), sad)
+
+
+def true_craft(held: Held, seed: int) -> Metrics:
+    """The craft of the true stories about the drawn topics."""
     drawn = {request.topic for request in held.requests}
-    about = [(topic, story) for topic, story in zip(topics_of(held.validation), stories, strict=True)]
-    asked, told = zip(*(both for both in about if both[0] in drawn), strict=True)
-    figures = accuracy(held.examples, held.judge.is_sad(stories), sad)
-    figures |= craft(asked, told, held.training_stories, seed)
-    del figures["distinct-2, stories of a topic"]  # there is but one of each, nothing to compare with
+    topics, _, stories = zip(*(each for each in held.unseen if each.topic in drawn), strict=True)
+    figures = craft(topics, stories, held.training_stories, seed)
+    del figures["distinct-2, stories of a topic"]  # there is hardly more than one, nothing to compare
     return figures
 
 
 def tell(model: GPT2, requests: Sequence[Request], sampling: Sampling) -> list[Story]:
     """A story for each request, with a bar of how far that has come."""
-    stories: list[Story] = []
     what = f"tell stories, ending strength {sampling.ending_strength:g}"
-    with tqdm(total=len(requests), desc=what, unit=" stories", leave=False) as progress:
-        while len(stories) < len(requests):
-            some = requests[len(stories) : len(stories) + MOST_STORIES]
-            stories += tell_stories(model, some, sampling)
-            progress.update(len(some))
-    return stories
+    starts = tqdm(range(0, len(requests), MOST_STORIES), desc=what, unit=" batches", leave=False)
+    return [
+        story
+        for start in starts
+        for story in tell_stories(model, requests[start : start + MOST_STORIES], sampling)
+    ]
 
 
 @dataclass(frozen=True)
@@ -200,7 +220,8 @@ class Subject:
     model: GPT2
     pairs: list[Pair]  # of all validation examples
     drawn: list[Pair]  # one for each of the drawn topics
-    samplings: list[Sampling]  # one for each ending strength
+    plain: Sampling
+    guided: list[Sampling]  # one for each other ending strength
 
 
 def prepare(model: GPT2, held: Held, settings: Settings) -> Subject:
@@ -210,36 +231,39 @@ def prepare(model: GPT2, held: Held, settings: Settings) -> Subject:
     drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests)]
     longest = max(len(prompt) for pair in drawn for prompt in pair.prompts)
     check_top_k(settings.top_k, model)
-    room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
-    how = (room, settings.temperature, settings.top_k, settings.top_p)
-    return Subject(model, pairs, drawn, [Sampling(*how, strength) for strength in settings.ending_strength])
+    context = model.config.context_length
+    room = limit_tokens(settings.max_tokens or context - longest, longest, context)
+    plain = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
+    strengths = sorted({*settings.ending_strength} - {plain.ending_strength})
+    return Subject(model, pairs, drawn, plain, [replace(plain, ending_strength=each) for each in strengths])
 
 
 def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:
-    """A checkpoint's figures and the stories they come from, told with its first sampling; for each sampling,
-    the endings, and the perplexity of the drawn topics' true stories."""
-    told = [tell(subject.model, held.requests, sampling) for sampling in subject.samplings]
-    sad = [held.judge.is_sad([story.text for story in stories]) for stories in told]
-    endings = [adherence(held.told, verdicts.reshape(-1, 2)) for verdicts in sad]
+    """A checkpoint's figures and the stories they come from; for every ending strength, the adherence and the
+    perplexity of the drawn topics' true stories."""
     drawn = Topics([pair.topic for pair in subject.drawn], seed)
     tokens = [len(pair.targets) for pair in subject.drawn]
-    strengths: list[dict[str, Any]] = []
-    for sampling, figures in zip(subject.samplings, endings, strict=True):
+    told, judged_sad, strengths = [], [], []
+    for sampling in (subject.plain, *subject.guided):
+        told.append(tell(subject.model, held.requests, sampling))
+        judged_sad.append(held.judge.is_sad([story.text for story in told[-1]]))
         losses = score(subject.model, subject.drawn, sampling.ending_strength).story
-        point = {"strength": sampling.ending_strength, "perplexity": perplexity(drawn.ratio(losses, tokens))}
-        strengths.append(point | figures)
+        likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
+        endings = adherence(held.told, judged_sad[-1].reshape(-1, 2))
+        strengths.append({"strength": sampling.ending_strength, **endings, **likely})
 
     asked = [request.topic for request in held.requests]
     texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
     return {
+        "max_tokens": subject.plain.max_new_tokens,
         "metrics": likelihoods(held, subject.pairs, score(subject.model, subject.pairs))
-        | endings[0]
-        | {"end by themselves": Topics(asked, seed).mean(complete)}
+        | adherence(held.told, judged_sad[0].reshape(-1, 2))
+        | {"end by themselves": Topics(asked, seed).share(complete)}
         | craft(asked, texts, held.training_stories, seed),
         "strengths": strengths,
         "stories": [
-            request._asdict() | {"judged": ENDINGS[verdict], "complete": story.complete, "text": story.text}
-            for request, story, verdict in zip(held.requests, told[0], sad[0].astype(int), strict=True)
+            request._asdict() | {"judged": ENDINGS[int(sad)], "complete": story.complete, "text": story.text}
+            for request, story, sad in zip(held.requests, told[0], judged_sad[0], strict=True)
         ],
     }
 
@@ -249,8 +273,18 @@ def card_of(name: str, file: Path) -> Path:
     card = file.with_name("README.md")
     if hub.is_name(name) or not card.is_file():
         raise InputError(f"--update-card: {name} is not a folder here with the README.md of finetune.py")
-    with_endings(card.read_text(), "", None, {})
+    with_endings(card.read_text(), "", None, {}, "")
     return card
+
+
+def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
+    """How the endings follow the instruction, for a model's card."""
+    asked = (f"{report.cell(metrics[f'adherence, {ending}'])} of the {ending} ones" for ending in ENDINGS)
+    return (
+        f"{', '.join(asked)} (with 95% intervals; {evaluation['topics']} held-out topics, temperature "
+        f"{evaluation['settings']['temperature']:g}, by a classifier that agrees with the label of "
+        f"{report.cell(evaluation['judge']['adherence, balanced'])} of true stories)"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -276,9 +310,11 @@ def main(argv: list[str] | None = None) -> None:
         "settings": asdict(settings),
         "data": {"name": source, "commit": commit, "fingerprint": fingerprint(held.validation)},
         "examples": len(held.validation),
+        "unseen": len(held.unseen),
         "topics": len({request.topic for request in held.requests}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "true stories": true_stories(held, settings.seed),
+        "judge": judge_accuracy(held, settings.seed),
+        "true stories": true_craft(held, settings.seed),
         "checkpoints": [],
     }
     for name, file, subject in zip(names, files, subjects, strict=True):
@@ -287,11 +323,12 @@ def main(argv: list[str] | None = None) -> None:
         evaluation["checkpoints"].append(origin | measure(subject, held, settings.seed))
     with whole_folder(output) as temporary:
         report.write(evaluation, temporary)
-    for card, measured in zip(cards, evaluation["checkpoints"], strict=False):
-        shares = {ending: measured["metrics"][f"adherence, {ending}"].value for ending in ENDINGS}
-        text = with_endings(card.read_text(), source, commit, shares)
+    for card, checkpoint in zip(cards, evaluation["checkpoints"], strict=False):
+        metrics = checkpoint["metrics"]
+        shares = {ending: metrics[f"adherence, {ending}"].value for ending in ENDINGS}
+        said = with_endings(card.read_text(), source, commit, shares, summary(evaluation, metrics))
         with whole_file(card) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(said)
     print(report.table(evaluation))
     print(f"written to {output}")
 

@@ -35,8 +35,7 @@ class Pair(NamedTuple):
     ending: str
     asked: Tensor
     other: Tensor
-    story: Tensor  # as much as fits behind either prompt
-    targets: Tensor  # the story and, unless it was cut, the end of text
+    targets: Tensor  # as much of the story as fits behind either prompt and, if that is all, its end
 
     @property
     def prompts(self) -> tuple[Tensor, Tensor]:
@@ -70,7 +69,7 @@ def encode_pairs(rows: "datasets.Dataset", config: ModelConfig) -> list[Pair]:
                 f"{config.context_length} that the model reads; name other data or another --checkpoint"
             )
         targets = torch.cat([story, eot]) if len(story) <= room else story[:room]
-        pairs.append(Pair(topic, ending, asked, other, story[:room], targets))
+        pairs.append(Pair(topic, ending, asked, other, targets))
     return pairs
 
 
@@ -81,10 +80,10 @@ def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
     At a `strength` other than 1, stories are scored under guidance, as `generate.stream_tokens` draws them.
     """
     losses = torch.zeros(len(pairs), 3, dtype=torch.float64)
-    lengths = [max(map(len, pair.prompts)) + len(pair.story) for pair in pairs]
+    lengths = [max(map(len, pair.prompts)) + len(pair.targets) - 1 for pair in pairs]
     for places in split_by_length(lengths, MOST_TOKENS // 2, OVERHEAD):
         group = [pairs[place] for place in places]
-        rows = [torch.cat([prompt, pair.story]) for pair in group for prompt in pair.prompts]
+        rows = [torch.cat([prompt, pair.targets[:-1]]) for pair in group for prompt in pair.prompts]
         hidden = model.hidden(pad_sequence(rows, batch_first=True).to(model.device))  # (2 n, T, C)
 
         def loss(states: Tensor, targets: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Numbers about endings, each with an interval: what `evaluate.py` reports, from arrays, without a model.
 
     topics = Topics(["a lost dog", "a lost dog", "a red kite"], seed=0)
-    topics.ratio([1, 0, 1], [1, 1, 1])        # Estimate(value=0.667, low=0.5, high=1.0)
+    topics.mean([5, 7, 9])                    # Estimate(value=7.0, low=6.0, high=9.0)
 
 Intervals hold 95% of bootstrap resamples over topics (Efron 1979): whole topics are drawn with replacement,
-as what is told about one topic is alike. A share that is 0 or 1 in every topic has no spread to resample;
-with n topics, it may still be off by 3/n (the rule of three; Hanley and Lippman-Hand 1983).
+as what is told about one topic is alike. A share that is 0 or 1 in every topic has no spread to resample; its
+interval is 3/n wide for n topics (the rule of three; Hanley and Lippman-Hand 1983).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -58,6 +59,15 @@ class Topics:
         these = np.ones(len(self.topic), bool) if where is None else np.asarray(where, bool)
         return self.ratio(np.where(these, np.asarray(values, np.float64), 0), these)
 
+    def share(self, hits: ArrayLike, where: ArrayLike | None = None) -> Estimate:
+        """The mean of `hits` (N,), bool or from 0 to 1, where it is a share."""
+        value, low, high = self.mean(hits, where)
+        if value in (0, 1):
+            these = slice(None) if where is None else np.asarray(where, bool)
+            bound = min(3 / len(np.unique(self.topic[these])), 1)
+            return Estimate(value, 0, bound) if value == 0 else Estimate(value, 1 - bound, 1)
+        return Estimate(value, low, high)
+
 
 def _interval(value: float, resampled: np.ndarray) -> Estimate:
     if np.isnan(resampled).all():
@@ -94,9 +104,9 @@ def preference(topics: Topics, margins: np.ndarray, sad: np.ndarray) -> dict[str
     wins = (margins > 0) + (margins == 0) / 2
     towards_sad = np.where(sad, margins, -margins)
     return {
-        "preference": topics.mean(wins),
-        "preference, happy stories": topics.mean(wins, ~sad),
-        "preference, sad stories": topics.mean(wins, sad),
+        "preference": topics.share(wins),
+        "preference, happy stories": topics.share(wins, ~sad),
+        "preference, sad stories": topics.share(wins, sad),
         "preference margin": topics.mean(margins),
         "preference AUC": topics.estimate(lambda weight: auc(towards_sad, sad, weight)),
     }
@@ -104,19 +114,20 @@ def preference(topics: Topics, margins: np.ndarray, sad: np.ndarray) -> dict[str
 
 def accuracy(topics: Topics, judged_sad: np.ndarray, sad: np.ndarray) -> dict[str, Estimate]:
     """How often a judge is right on true stories, under the names of the figures that rest on it; all (N,)
-    bool. Nobody told two true stories of one topic, so pairs have the balanced accuracy beside them."""
+    bool. Nobody told two true stories of one topic: for pairs, the chance that it is right on both endings.
+    """
     right = judged_sad == sad
+    happy_share, sad_share = topics.share(right, ~sad), topics.share(right, sad)
 
-    def balanced(weight: np.ndarray) -> float:
+    def of_both(weight: np.ndarray) -> tuple[float, float]:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return float(sum((right & these) @ weight / (these @ weight) for these in (sad, ~sad)) / 2)
+            return (right & ~sad) @ weight / (~sad @ weight), (right & sad) @ weight / (sad @ weight)
 
-    both = topics.estimate(balanced)
     return {
-        "adherence, happy": topics.mean(right, ~sad),
-        "adherence, sad": topics.mean(right, sad),
-        "adherence, balanced": both,
-        "pairs that split as asked": both,
+        "adherence, happy": happy_share,
+        "adherence, sad": sad_share,
+        "adherence, balanced": topics.estimate(lambda weight: sum(of_both(weight)) / 2),
+        "pairs that split as asked": topics.estimate(lambda weight: math.prod(of_both(weight))),
     }
 
 
@@ -129,8 +140,8 @@ def adherence(topics: Topics, judged_sad: np.ndarray) -> dict[str, Estimate]:
     """
     happy, sad = ~judged_sad[:, 0], judged_sad[:, 1]
     return {
-        "adherence, happy": topics.mean(happy),
-        "adherence, sad": topics.mean(sad),
-        "adherence, balanced": topics.mean((happy + sad.astype(int)) / 2),
-        "pairs that split as asked": topics.mean(happy & sad),
+        "adherence, happy": topics.share(happy),
+        "adherence, sad": topics.share(sad),
+        "adherence, balanced": topics.share((happy + sad.astype(int)) / 2),
+        "pairs that split as asked": topics.share(happy & sad),
     }

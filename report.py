@@ -19,6 +19,7 @@ STYLES = {  # of figures that are no shares
     "perplexity, story alone": ".3f",
     "perplexity, happy stories": ".3f",
     "perplexity, sad stories": ".3f",
+    "perplexity, true stories": ".3f",
     "preference margin": ".2f",
     "preference AUC": ".4f",
     "words": ".0f",
@@ -27,24 +28,29 @@ STYLES = {  # of figures that are no shares
 UNITS = {"loss": "nats a token", "loss, story alone": "nats a token", "preference margin": "nats a story"}
 
 
-def cell(estimate: Estimate | None, name: str) -> str:
-    """A figure with its interval, as 98.5% [97.0, 99.5]."""
-    if estimate is None or math.isnan(estimate.value):
+def cell(estimate: Estimate | None, name: str = "") -> str:
+    """A figure with its interval, as 98.5% [97.0, 99.5] or in the style of its name."""
+    if estimate is None:
         return ""
+    if math.isnan(estimate.value):
+        return "not measured"
     style = STYLES.get(name, ".1%")
     value, low, high = (format(x, style) for x in estimate)
     return f"{value} [{low.rstrip('%')}, {high.rstrip('%')}]"
 
 
-def label(name: str) -> str:
-    """A checkpoint's name, short enough to head a column."""
-    return "/".join(Path(name).parts[-2:])
+def labels(evaluation: Mapping[str, Any]) -> list[str]:
+    """The checkpoints' names, short enough to head a column where that leaves them different."""
+    names = [checkpoint["name"] for checkpoint in evaluation["checkpoints"]]
+    short = ["/".join(Path(name).parts[-2:]) for name in names]
+    return short if len(set(short)) == len(set(names)) else names
 
 
 def table(evaluation: Mapping[str, Any]) -> str:
-    """The figures as a Markdown table: a row each, a column for true stories and for every checkpoint."""
-    truth, checkpoints = evaluation["true stories"], evaluation["checkpoints"]
-    rows = [["", "true stories", *(label(checkpoint["name"]) for checkpoint in checkpoints)]]
+    """The figures as a Markdown table: a row each, a column for every checkpoint, and one for true stories,
+    where the judge's accuracy on them stands beside what rests on it."""
+    truth, checkpoints = evaluation["judge"] | evaluation["true stories"], evaluation["checkpoints"]
+    rows = [["", "true stories", *labels(evaluation)]]
     for name in checkpoints[0]["metrics"]:
         figures = [truth.get(name), *(checkpoint["metrics"][name] for checkpoint in checkpoints)]
         unit = f", {UNITS[name]}" if name in UNITS else ""
@@ -61,14 +67,10 @@ def aligned(rows: list[list[str]]) -> str:
 def write(evaluation: Mapping[str, Any], folder: Path) -> None:
     """Fill a folder: evaluation.json, report.md and its pictures."""
     (folder / "evaluation.json").write_text(json.dumps(_plain(evaluation), indent=2) + "\n")
-    draw_endings(
-        {label(checkpoint["name"]): checkpoint["metrics"] for checkpoint in evaluation["checkpoints"]},
-        folder / "endings.png",
-    )
-    several = len(evaluation["settings"]["ending_strength"]) > 1
-    if several:
-        draw_strengths(evaluation["checkpoints"], folder / "strength.png")
-    (folder / "report.md").write_text(_markdown(evaluation, several))
+    (folder / "report.md").write_text(_markdown(evaluation))
+    draw_endings(evaluation, folder / "endings.png")
+    if evaluation["checkpoints"][0]["strengths"][1:]:
+        draw_strengths(evaluation, folder / "strength.png")
 
 
 def _plain(value: Any) -> Any:
@@ -82,40 +84,45 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _markdown(evaluation: Mapping[str, Any], several: bool) -> str:
-    settings, truth = evaluation["settings"], evaluation["true stories"]
+def _markdown(evaluation: Mapping[str, Any]) -> str:
+    settings, judge = evaluation["settings"], evaluation["judge"]
+    measured = list(zip(labels(evaluation), evaluation["checkpoints"], strict=True))
+    limits = sorted({checkpoint["max_tokens"] for _, checkpoint in measured})
     parts = [
         "# Does the ending follow the instruction?",
-        f"{evaluation['examples']:,} held-out examples of `{Path(evaluation['data']['name']).name}`. Stories "
-        f"were told about {evaluation['topics']} of their topics, {settings['num_stories']} for each ending: "
-        f"temperature {settings['temperature']:g}, top-k {settings['top_k']}, top-p {settings['top_p']:g}, "
-        f"ending strength {settings['ending_strength'][0]:g}, seed {settings['seed']}.",
-        "How they end is the word of a classifier made from training stories about other topics. Of true "
-        f"held-out stories it knows {cell(truth['adherence, happy'], '')} of the happy and "
-        f"{cell(truth['adherence, sad'], '')} of the sad ones; this accuracy stands in the column of true "
+        f"Loss and preference are of all {evaluation['examples']:,} validation examples of "
+        f"`{Path(evaluation['data']['name']).name}`; {evaluation['unseen']:,} of them are about topics that "
+        f"the train split has none of. Stories were told about {evaluation['topics']} of these topics, "
+        f"{settings['num_stories']} for each ending: temperature {settings['temperature']:g}, top-k "
+        f"{settings['top_k']}, top-p {settings['top_p']:g}, seed {settings['seed']}, at most "
+        f"{' or '.join(map(str, limits))} tokens. One that was cut off there is judged by what it has.",
+        "How they end is the word of a classifier made from the training stories. On true stories about such "
+        f"topics it agrees with the label of {cell(judge['adherence, happy'])} of the happy and "
+        f"{cell(judge['adherence, sad'])} of the sad ones; this accuracy stands in the column of true "
         "stories beside every figure that rests on it. A topic's pair of stories, told with the same random "
-        "numbers, splits as asked if both are judged right.",
+        "numbers, splits as asked if both are judged right. Copied is what stands in a training story, word for "
+        "word.",
         table(evaluation),
-        "In brackets: 95% bootstrap intervals over topics. A share that is 0 or 100% in every topic has no "
-        f"spread to resample; it may still be off by {3 / evaluation['topics']:.1%} (the rule of three).",
+        "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
         "![Endings as asked](endings.png)",
     ]
-    if several:
+    if measured[0][1]["strengths"][1:]:
         parts += [
             "## Ending strength",
             "How the endings follow the instruction, and how likely the drawn topics' true stories are, when "
             "logits are pushed away from those under the other ending; 1 is plain.",
             "![Adherence and perplexity against strength](strength.png)",
         ]
-        for checkpoint in evaluation["checkpoints"]:
+        for label, checkpoint in measured:
             points = checkpoint["strengths"]
             names = [name for name in points[0] if name != "strength"]
             rows = [["strength", *names]]
             rows += [[f"{p['strength']:g}", *(cell(p[name], name) for name in names)] for p in points]
-            parts += [f"`{label(checkpoint['name'])}`:", aligned(rows)]
+            rows.append(["true stories", *(cell(judge.get(name)) for name in names)])
+            parts += [f"`{label}`:", aligned(rows)]
     parts.append("## Stories, side by side")
-    for checkpoint in evaluation["checkpoints"]:
-        parts += [f"### {_text(label(checkpoint['name']))}", *_side_by_side(checkpoint["stories"])]
+    for label, checkpoint in measured:
+        parts += [f"### {_text(label)}", *_side_by_side(checkpoint["stories"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -126,7 +133,10 @@ def _side_by_side(stories: Sequence[Mapping[str, Any]]) -> list[str]:
         shown.setdefault(story["topic"], {}).setdefault(story["ending"], story)
     tables = []
     for topic, told in list(shown.items())[:SIDE_BY_SIDE]:
-        head = [f"{ending}, judged {told[ending]['judged']}" for ending in ENDINGS]
+        head = [
+            f"{ending}, judged {told[ending]['judged']}{'' if told[ending]['complete'] else ', cut off'}"
+            for ending in ENDINGS
+        ]
         texts = [_text(told[ending]["text"]) for ending in ENDINGS]
         tables += [f"**{_text(topic)}**", cards.table(head, [texts])]
     return tables
@@ -140,50 +150,55 @@ def _text(text: str) -> str:
     return "<br>".join(shown.splitlines())
 
 
-def draw_endings(columns: Mapping[str, Mapping[str, Estimate]], picture: Path) -> None:
-    """Adherence and preference of each column, with intervals, as a PNG."""
+def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
+    """Adherence and preference of each checkpoint, with intervals, as a PNG."""
     plt = pyplot()
-    names = {
-        "adherence, happy": "tab:orange",
-        "adherence, sad": "tab:blue",
-        "preference": "tab:gray",
-    }
+    columns, checkpoints = labels(evaluation), evaluation["checkpoints"]
+    colors = {"adherence, happy": "tab:orange", "adherence, sad": "tab:blue", "preference": "tab:gray"}
     figure, axes = plt.subplots(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
-    for number, (name, color) in enumerate(names.items()):
-        for place, metrics in enumerate(columns.values()):
-            value, low, high = metrics[name]
-            at = place + 0.26 * (number - 1)
-            axes.bar(at, value, 0.24, color=color, alpha=0.75, label=name if place == 0 else None)
-            axes.plot([at, at], [low, high], color="black", linewidth=1.5)
-    axes.set(ylim=(0, 1.02), ylabel="share", xticks=range(len(columns)))
-    axes.set_xticklabels(list(columns))
-    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    for number, (name, color) in enumerate(colors.items()):
+        places = [place + 0.26 * (number - 1) for place in range(len(columns))]
+        values = [checkpoint["metrics"][name] for checkpoint in checkpoints]
+        axes.bar(places, [each.value for each in values], 0.24, color=color, alpha=0.75, label=name)
+        axes.vlines(places, [each.low for each in values], [each.high for each in values], color="black")
+    axes.set(ylim=(0, 1.02), ylabel="share")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.yaxis.set_major_formatter(percent)
     axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=len(names))
+    figure.legend(loc="outside upper center", ncols=len(colors))
     figure.savefig(picture, dpi=120, format="png")
     plt.close(figure)
 
 
-def draw_strengths(checkpoints: Sequence[Mapping[str, Any]], picture: Path) -> None:
+def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
     """Adherence and perplexity against ending strength, a line a checkpoint, as a PNG."""
     plt = pyplot()
-    names = ("adherence, happy", "adherence, sad", "perplexity")
-    figure, panels = plt.subplots(1, len(names), figsize=(11, 3.6), layout="constrained")
-    for name, axes in zip(names, panels, strict=True):
-        for checkpoint in checkpoints:
+    panels = {
+        "adherence, happy": "happy endings as asked",
+        "adherence, sad": "sad endings as asked",
+        "perplexity, true stories": "perplexity of true stories",
+    }
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(11, 3.6), layout="constrained")
+    for (name, title), axes in zip(panels.items(), all_axes, strict=True):
+        for label, checkpoint in zip(labels(evaluation), evaluation["checkpoints"], strict=True):
             points = sorted(checkpoint["strengths"], key=lambda point: point["strength"])
             at = [point["strength"] for point in points]
             value, low, high = zip(*(point[name] for point in points), strict=True)
-            axes.plot(at, value, "o-", label=label(checkpoint["name"]))
+            axes.plot(at, value, "o-", label=label)
             axes.fill_between(at, low, high, alpha=0.15)
-        axes.set(title=name, xlabel="ending strength")
+        axes.set(title=title, xlabel="ending strength")
         axes.grid(alpha=0.3)
-        if name != "perplexity":
+        if name.startswith("adherence"):
             axes.set_ylim(0, 1.02)
-            axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(checkpoints))
+            axes.yaxis.set_major_formatter(percent)
+    handles, names = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     figure.savefig(picture, dpi=120, format="png")
     plt.close(figure)
+
+
+def percent(share: float, _: int) -> str:
+    return f"{share:.0%}"
 
 
 def pyplot() -> Any:

@@ -7,7 +7,8 @@ On the sample corpus, nano is fine-tuned as in the quickstart, on
   balanced    every sad record, as many happy ones
   labelled    the same, without records that have no Features line and may end badly unmarked
 for each number of steps with several seeds. All are measured on the same held-out topics and true stories,
-whose endings are known (those of `labelled`). Intervals are over topics, for the seeds together.
+whose endings are known (those of `labelled`). Intervals are over topics, for these runs together; what runs
+differ by stands beside them.
 """
 
 from collections.abc import Sequence
@@ -24,12 +25,13 @@ from cards import table
 from cli import parse, run, setting
 from dataset import load_data
 from device import choose_compute
-from evaluate import Held, Metrics, hold_out, prepare, tell
+from evaluate import Held, Metrics, hold_out, judge_accuracy, prepare, tell
 from files import whole_file
 from likelihood import score
-from metrics import Topics, accuracy, adherence, preference
+from metrics import Topics, adherence, preference
 from model import load_model
-from report import cell, pyplot
+from prepare_data import FILES
+from report import cell, percent, pyplot
 from samples import write_corpus
 
 ARMS = {
@@ -57,6 +59,12 @@ class Result(NamedTuple):
     runs: list[Metrics]
 
 
+def with_runs(result: Result, name: str) -> str:
+    """A figure with its interval, and the lowest and the highest of the runs."""
+    runs = [run[name].value for run in result.runs]
+    return f"{cell(result.together[name])}, runs {min(runs):.1%} to {max(runs):.1%}"
+
+
 def train(data: Path, output: Path, steps: int, seed: int) -> None:
     """As the quickstart trains, but for so many steps; what is done already is not done again."""
     given = ["--model-size", "nano", "--data", str(data), "--output", str(output), "--seed", str(seed)]
@@ -73,7 +81,7 @@ def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tu
         subject = prepare(load_model(folder / "last", compute.device), held, settings)
         losses = score(subject.model, subject.pairs)
         margins.append(losses.other - losses.story)
-        stories = tell(subject.model, held.requests, subject.samplings[0])
+        stories = tell(subject.model, held.requests, subject.plain)
         judged.append(held.judge.is_sad([story.text for story in stories]).reshape(-1, 2))
     examples = [pair.topic for pair in subject.pairs]
     told = [request.topic for request in held.requests[::2]]
@@ -105,7 +113,7 @@ def draw(results: Sequence[Result], picture: Path) -> None:
         axes.set(title=name, xlabel="optimiser steps of 8 examples", xscale="log", ylim=(0, 1.02))
         axes.set_xticks(steps, [str(step) for step in steps])
         axes.minorticks_off()
-        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        axes.yaxis.set_major_formatter(percent)
         axes.grid(alpha=0.3)
     chart.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ARMS))
     chart.savefig(picture, dpi=120, format="png")
@@ -114,9 +122,9 @@ def draw(results: Sequence[Result], picture: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    folder = Path(settings.folder)
+    folder = Path(settings.folder) / f"{settings.records}-{settings.validation_records}-records"
     corpus = folder / "corpus"
-    if not corpus.exists():
+    if not (corpus / FILES["validation"]).exists():  # written last
         sizes = ["--records", str(settings.records), "--validation-records", str(settings.validation_records)]
         write_corpus.main(["--output", str(corpus), *sizes])
     for arm, how in ARMS.items():
@@ -124,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
             prepare_data.main(["--source", str(corpus), "--output", str(folder / arm), *how])
     runs = {
         (steps, arm): [folder / f"{arm}-{steps}-steps-seed-{seed}" for seed in range(settings.seeds)]
-        for steps in settings.steps
+        for steps in sorted(settings.steps)
         for arm in ARMS
     }
     for (steps, arm), outputs in runs.items():
@@ -133,22 +141,20 @@ def main(argv: list[str] | None = None) -> None:
 
     options = evaluate.Settings(topics=settings.topics, num_stories=1, ending_strength=(1.0,))
     held = hold_out(load_data(str(folder / "labelled")), options)
-    sad = np.array([ending == "sad" for ending in held.validation["ending"]])
-    judge = accuracy(held.examples, held.judge.is_sad(held.validation["response"]), sad)
+    judge = judge_accuracy(held, options.seed)
     results = []
     for (steps, arm), outputs in runs.items():
         results.append(Result(steps, arm, *measure(outputs, held, options)))
     with whole_file(folder / "ablation.png") as file:
         draw(results, file)
     rows = [
-        [str(result.steps), result.arm, *(cell(result.together[name], name) for name in SHOWN)]
-        for result in results
+        [str(result.steps), result.arm, *(with_runs(result, name) for name in SHOWN)] for result in results
     ]
     print(table(["steps", "trained on", *SHOWN], rows))
     print(
-        f"{settings.seeds} runs each; {held.told.drawn.shape[1]} topics; {len(sad)} true stories, of which "
-        f"the judge knows {cell(judge['adherence, happy'], '')} of the happy and "
-        f"{cell(judge['adherence, sad'], '')} of the sad ones; picture: {folder / 'ablation.png'}"
+        f"{settings.seeds} runs each; {held.told.drawn.shape[1]} topics; {len(held.unseen)} true stories, of "
+        f"which the judge knows {cell(judge['adherence, happy'])} of the happy and "
+        f"{cell(judge['adherence, sad'])} of the sad ones; picture: {folder / 'ablation.png'}"
     )
 
 

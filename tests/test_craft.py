@@ -7,6 +7,7 @@ from craft import distinct, longest_copied, repetition, topic_recall, words
 
 def test_words_are_lower_case_without_signs() -> None:
     assert words('"Don\'t go, Mia!" said Tom.') == ["don't", "go", "mia", "said", "tom"]
+    assert words("'Don\u2019t!' ' she said") == ["don't", "she", "said"]
 
 
 def test_topic_words_come_back_but_small_words_do_not_count() -> None:

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ from matplotlib.image import imread
 
 import evaluate
 import finetune
+import report
 from dataset import ENDINGS, format_instruction, get_tokenizer
 from generate import Request, Sampling, tell_stories
 from model import GPT2, load_model
 from tests.conftest import tiny_model
 
-FEW = ["--topics", "4", "--num-stories", "2", "--max-tokens", "30", "--ending-strength", "1", "2"]
+FEW = ["--topics", "4", "--num-stories", "2", "--max-tokens", "30", "--ending-strength", "2"]
 
 
 def read(output: Path) -> dict:
@@ -58,6 +60,7 @@ def test_every_figure_has_an_interval_around_it(output: Path) -> None:
     evaluation = read(output)
     assert len(evaluation["checkpoints"]) == 2
     figures = [
+        evaluation["judge"],
         evaluation["true stories"],
         *(checkpoint["metrics"] for checkpoint in evaluation["checkpoints"]),
     ]
@@ -160,13 +163,29 @@ def test_a_checkpoint_whose_ending_words_were_swapped_scores_as_its_mirror_image
         assert mirror[name]["value"] == pytest.approx(expected, abs=1e-4), name
 
 
-def test_the_judge_is_trained_on_no_topic_under_test(
+def test_topics_that_training_has_too_are_neither_told_about_nor_judged(
     checkpoint: str, tmp_path: Path, complaint: Callable
 ) -> None:
-    leaked = [(topic, ending, story) for topic, ending, story in HELD_OUT if ending == "sad"]
-    data = write_data(tmp_path / "leaked", [row for row in TRAIN if row[1] == "happy"] + leaked, HELD_OUT)
-    said = complaint(evaluate.main, "--checkpoint", checkpoint, "--data", data)
-    assert "the judge needs stories of both endings" in said
+    leaked = write_data(tmp_path / "leaked", TRAIN + HELD_OUT[:4], HELD_OUT)
+    evaluate.main(["--checkpoint", checkpoint, "--data", leaked, *FEW])
+    evaluation = read(Path("evaluation"))
+    told = {story["topic"] for story in evaluation["checkpoints"][0]["stories"]}
+    assert told == {topic for topic, *_ in HELD_OUT[4:]}
+    assert (evaluation["examples"], evaluation["unseen"]) == (8, 4)
+    known = write_data(tmp_path / "known", HELD_OUT, HELD_OUT)
+    said = complaint(evaluate.main, "--checkpoint", checkpoint, "--data", known, "--overwrite")
+    assert "--data: 0 of its validation topics are not in its train split" in said
+
+
+def test_a_story_may_take_what_the_context_leaves(checkpoint: str, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", TRAIN, HELD_OUT)
+    evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW[:4], "--ending-strength", "1"])
+    (measured,) = read(Path("evaluation"))["checkpoints"]
+    prompts = [format_instruction(topic, ending) for topic, ending, _ in HELD_OUT]
+    longest = max(len(get_tokenizer(512).encode_ordinary(prompt)) for prompt in prompts)
+    assert measured["max_tokens"] == 384 - longest
+    assert len(measured["strengths"]) == 1
+    assert not Path("evaluation/strength.png").exists()
 
 
 def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tmp_path: Path) -> None:
@@ -180,12 +199,22 @@ def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tm
     evaluate.main([*given, "--update-card"])
     metrics = read(Path("evaluation"))["checkpoints"][0]["metrics"]
     happy, sad = (metrics[f"adherence, {ending}"]["value"] for ending in ENDINGS)
-    assert f"as asked: {happy:.1%} of the happy ones, {sad:.1%} of the sad ones" in card.read_text()
+    said = rf"as asked: {happy:.1%} \[.*\] of the happy ones, {sad:.1%} \[.*\] of the sad ones .* stories\)"
+    assert re.search(said, card.read_text())
     results = {
         result.metric_type: result.metric_value for result in ModelCard.load(card).data.eval_results or []
     }
     assert results["sad endings as asked"] == sad
     load_model(run / "last")
+
+
+def test_columns_have_short_names_where_these_differ() -> None:
+    def labels(*names: str) -> list[str]:
+        return report.labels({"checkpoints": [{"name": name} for name in names]})
+
+    assert labels("runs/a/best", "runs/b/best") == ["a/best", "b/best"]
+    assert labels("x/run/best", "y/run/best") == ["x/run/best", "y/run/best"]
+    assert labels("you/a", "you/a@v1") == ["you/a", "you/a@v1"]
 
 
 def test_what_a_story_says_is_plain_text_in_the_report(checkpoint: str, tmp_path: Path) -> None:
@@ -217,6 +246,9 @@ def test_bad_input_gets_one_clear_line(
     (tmp_path / "foreign").mkdir()
     for split in ("train", "validation"):
         other.to_parquet(tmp_path / "foreign" / f"{split}.parquet")
+    shutil.copytree(tmp_path / "foreign", tmp_path / "confused")
+    wrong = {"instruction": [format_instruction("x", "happy")], "response": ["y"], "ending": ["sad"]}
+    datasets.Dataset.from_dict(wrong).to_parquet(tmp_path / "confused" / "train.parquet")
     (tmp_path / "mine").mkdir()
     good = {"--checkpoint": checkpoint, "--data": data}
     for bad, said in (
@@ -224,6 +256,8 @@ def test_bad_input_gets_one_clear_line(
         ({"--data": write_data(tmp_path / "one", TRAIN, HELD_OUT[:2])}, "--data: 1 topic to measure on"),
         ({"--data": tmp_path / "lacking"}, "lacking"),
         ({"--data": tmp_path / "foreign"}, "'Tell me': is not a prompt of this project"),
+        ({"--data": write_data(tmp_path / "no-topic", TRAIN, [("", *HELD_OUT[0][1:])])}, "has no topic"),
+        ({"--data": tmp_path / "confused"}, "stands in a row with the ending 'sad'"),
         ({"--data": tmp_path / "nowhere"}, "no such folder"),
         ({"--checkpoint": tmp_path / "short"}, "leaves no room for a story"),
         ({"--checkpoint": "nowhere/at/all"}, "nowhere/at/all"),
@@ -231,7 +265,7 @@ def test_bad_input_gets_one_clear_line(
         ({"--ending-strength": "-1"}, "--ending-strength -1.0: must be at least 0"),
         ({"--temperature": "nan"}, "--temperature nan"),
         ({"--top-k": "1000"}, "--top-k 1000: the model has 512 tokens"),
-        ({"--max-tokens": "400"}, "--max-tokens 400: at most"),
+        ({"--max-tokens": "380"}, "--max-tokens 380: at most"),
         ({"--output": tmp_path / "mine"}, "is there already"),
         ({"--output": tmp_path / "mine", "--overwrite": None}, "holds something else"),
         ({"--update-card": None}, "--update-card"),

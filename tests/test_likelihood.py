@@ -56,7 +56,8 @@ def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2) -> None:
     for i, pair in enumerate(pairs):
         with torch.no_grad():
             asked, other = (
-                model(torch.cat([prompt, pair.story])[None])[0, len(prompt) - 1 :] for prompt in pair.prompts
+                model(torch.cat([prompt, pair.targets[:-1]])[None])[0, len(prompt) - 1 :]
+                for prompt in pair.prompts
             )
         log_p = torch.log_softmax(other + 2.5 * (asked - other), -1)
         assert found.story[i] == pytest.approx(-log_p.gather(1, pair.targets[:, None]).sum().item(), rel=1e-4)
@@ -67,9 +68,9 @@ def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() 
     model = tiny_model(context_length=40)
     long, short = encode_pairs(rows(("a", "sad", "word " * 60), ("a", "happy", "x")), model.config)
     assert len(long.asked) != len(long.other)  # of 512 tokens, the endings have different numbers
-    assert max(map(len, long.prompts)) + len(long.story) == 40
-    assert torch.equal(long.targets, long.story)
-    assert short.targets.tolist() == [*short.story.tolist(), 511]
+    assert max(map(len, long.prompts)) + len(long.targets) == 40
+    assert 511 not in long.targets
+    assert short.targets.tolist() == [*get_tokenizer(512).encode_ordinary("x"), 511]
     score(model, [long, short])
 
 

@@ -25,7 +25,7 @@ def test_preference_of_one_who_is_always_right() -> None:
         "preference margin": 3,
         "preference AUC": 1,
     }
-    assert found["preference"] == (1, 1, 1)
+    assert found["preference"] == (1, pytest.approx(1 - 3 / 40), 1)
     assert found["preference margin"].low < 3 < found["preference margin"].high
 
 
@@ -77,7 +77,7 @@ def test_a_judges_accuracy_weighs_endings_alike() -> None:
     sad = np.array([False] * 30 + [True] * 10)
     judged = np.array([False] * 27 + [True] * 3 + [True] * 5 + [False] * 5)
     found = accuracy(TOPICS, judged, sad)
-    assert list(values(found).values()) == [0.9, 0.5, 0.7, 0.7]
+    assert list(values(found).values()) == pytest.approx([0.9, 0.5, 0.7, 0.45])
     assert found["adherence, balanced"].low < 0.7 < found["adherence, balanced"].high
 
 
@@ -107,6 +107,15 @@ def test_what_is_alike_within_topics_is_counted_as_topics_not_as_rows() -> None:
     of_rows = [str(i % 4) for i in range(40)]
     _, low, high = Topics(of_rows, seed=0).mean([i % 4 == 0 for i in range(40)])
     assert (low, high) == (0, 0.75)
+
+
+def test_a_share_without_spread_is_as_wide_as_the_rule_of_three_says() -> None:
+    topics = Topics([str(i // 2) for i in range(120)], seed=0)
+    assert topics.share(np.ones(120)) == (1, pytest.approx(1 - 3 / 60), 1)
+    assert topics.share(np.zeros(120)) == (0, 0, pytest.approx(3 / 60))
+    assert topics.share(np.ones(120), np.arange(120) < 20) == (1, pytest.approx(1 - 3 / 10), 1)
+    assert topics.share(np.ones(120), np.arange(120) < 2) == (1, 0, 1)
+    assert topics.share(np.arange(120) < 60) == topics.mean(np.arange(120) < 60)
 
 
 def test_a_mean_over_tokens_weighs_by_tokens() -> None:

@@ -69,7 +69,7 @@ def test_stories_are_on_topic_and_end_as_asked(tmp_path: Path) -> None:
     evaluation = json.loads((tmp_path / "out" / "evaluation" / "evaluation.json").read_text())
     base, tuned = (checkpoint["metrics"] for checkpoint in evaluation["checkpoints"])
     for ending in ENDINGS:
-        assert evaluation["true stories"][f"adherence, {ending}"]["value"] >= 0.97  # the judge's accuracy
+        assert evaluation["judge"][f"adherence, {ending}"]["value"] >= 0.97
         assert tuned[f"adherence, {ending}"]["value"] >= 0.95
     assert tuned["preference"]["value"] >= 0.97
     assert base["adherence, sad"]["high"] < tuned["adherence, sad"]["low"]

@@ -98,10 +98,9 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         f"{' or '.join(map(str, limits))} tokens. One that was cut off there is judged by what it has.",
         "How they end is the word of a classifier made from the training stories. On true stories about such "
         f"topics it agrees with the label of {cell(judge['adherence, happy'])} of the happy and "
-        f"{cell(judge['adherence, sad'])} of the sad ones; this accuracy stands in the column of true "
-        "stories beside every figure that rests on it. A topic's pair of stories, told with the same random "
-        "numbers, splits as asked if both are judged right. Copied is what stands in a training story, word for "
-        "word.",
+        f"{cell(judge['adherence, sad'])} of the sad ones; its accuracy stands in the column of true stories "
+        "beside every figure that rests on it. Two stories about a topic, told with the same random numbers, "
+        "split as asked if both are judged right. Copied are runs of words that stand in a training story.",
         table(evaluation),
         "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
         "![Endings as asked](endings.png)",

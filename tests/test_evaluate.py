@@ -14,8 +14,9 @@ from matplotlib.image import imread
 import evaluate
 import finetune
 import report
-from dataset import ENDINGS, format_instruction, get_tokenizer
+from dataset import ENDINGS, format_instruction, get_tokenizer, load_data
 from generate import Request, Sampling, tell_stories
+from likelihood import encode_pairs, score
 from model import GPT2, load_model
 from tests.conftest import tiny_model
 
@@ -73,6 +74,23 @@ def test_every_figure_has_an_interval_around_it(output: Path) -> None:
     names = evaluation["checkpoints"][0]["metrics"]
     for name in ("loss", "perplexity, sad stories", "preference AUC", "adherence, sad", "end by themselves"):
         assert name in names
+
+
+def test_losses_and_preference_are_those_of_all_validation_examples(
+    output: Path, data: str, model: GPT2
+) -> None:
+    pairs = encode_pairs(load_data(data)["validation"], model.config)
+    losses = score(model, pairs)
+    tokens = sum(len(pair.targets) for pair in pairs)
+    prompt_tokens = sum(len(pair.asked) - 1 for pair in pairs)
+    metrics = read(output)["checkpoints"][0]["metrics"]
+    expected = {
+        "loss": (losses.prompt + losses.story).sum() / (tokens + prompt_tokens),
+        "loss, story alone": losses.story.sum() / tokens,
+        "preference margin": (losses.other - losses.story).mean(),
+    }
+    for name, value in expected.items():
+        assert metrics[name]["value"] == pytest.approx(value, rel=1e-6), name
 
 
 def test_figures_are_those_of_the_stories_that_are_shown(output: Path, model: GPT2) -> None:

@@ -24,8 +24,10 @@ def test_how_a_story_began_is_no_part_of_how_it_ends() -> None:
 
 
 def test_rare_endings_are_not_drowned() -> None:
-    judge = train_judge(["he smiled"] * 95 + ["he cried"] * 5, ["happy"] * 95 + ["sad"] * 5)
-    assert judge.is_sad(["he cried"]).all()
+    """Every sad story has a cry in it and one in ten happy ones: of twenty to one, still a sign of sadness."""
+    stories = ["he smiled"] * 90 + ["he cried"] * 10 + ["he cried"] * 5
+    judge = train_judge(stories, ["happy"] * 100 + ["sad"] * 5)
+    assert judge.is_sad(["he cried", "he smiled"]).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("endings", [["sad"] * 3, ["happy"] * 3, []])

@@ -61,12 +61,11 @@ class Topics:
 
     def share(self, hits: ArrayLike, where: ArrayLike | None = None) -> Estimate:
         """The mean of `hits` (N,), bool or from 0 to 1, where it is a share."""
-        value, low, high = self.mean(hits, where)
-        if value in (0, 1):
-            these = slice(None) if where is None else np.asarray(where, bool)
-            bound = min(3 / len(np.unique(self.topic[these])), 1)
-            return Estimate(value, 0, bound) if value == 0 else Estimate(value, 1 - bound, 1)
-        return Estimate(value, low, high)
+        return rule_of_three(self.mean(hits, where), self.count(where))
+
+    def count(self, where: ArrayLike | None = None) -> int:
+        """The topics of all rows, or of those `where` (N,) bool is true."""
+        return len(np.unique(self.topic if where is None else self.topic[np.asarray(where, bool)]))
 
 
 def _interval(value: float, resampled: np.ndarray) -> Estimate:
@@ -74,6 +73,14 @@ def _interval(value: float, resampled: np.ndarray) -> Estimate:
         return Estimate(value, np.nan, np.nan)
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
+
+
+def rule_of_three(share: Estimate, topics: int) -> Estimate:
+    """A share of so many topics; if it is 0 or 1, with an interval that resampling cannot give."""
+    bound = 3 / max(topics, 3)
+    if share.value == 1:
+        return Estimate(1, 1 - bound, 1)
+    return Estimate(0, 0, bound) if share.value == 0 else share
 
 
 def perplexity(loss: Estimate) -> Estimate:
@@ -117,17 +124,17 @@ def accuracy(topics: Topics, judged_sad: np.ndarray, sad: np.ndarray) -> dict[st
     bool. Nobody told two true stories of one topic: for pairs, the chance that it is right on both endings.
     """
     right = judged_sad == sad
-    happy_share, sad_share = topics.share(right, ~sad), topics.share(right, sad)
+    fewest = min(topics.count(sad), topics.count(~sad))
 
     def of_both(weight: np.ndarray) -> tuple[float, float]:
         with np.errstate(divide="ignore", invalid="ignore"):
             return (right & ~sad) @ weight / (~sad @ weight), (right & sad) @ weight / (sad @ weight)
 
     return {
-        "adherence, happy": happy_share,
-        "adherence, sad": sad_share,
-        "adherence, balanced": topics.estimate(lambda weight: sum(of_both(weight)) / 2),
-        "pairs that split as asked": topics.estimate(lambda weight: math.prod(of_both(weight))),
+        "adherence, happy": topics.share(right, ~sad),
+        "adherence, sad": topics.share(right, sad),
+        "adherence, balanced": rule_of_three(topics.estimate(lambda w: sum(of_both(w)) / 2), fewest),
+        "pairs that split as asked": rule_of_three(topics.estimate(lambda w: math.prod(of_both(w))), fewest),
     }
 
 

@@ -125,6 +125,7 @@ def test_measured_endings_are_results_too(run: Path) -> None:
     assert "half" not in text
     before, after = (metadata(card).eval_results for card in (plain, text))
     assert after[: len(before)] == before
+    assert len(after) == len(before) + 2
     measured = {result.metric_type: result.metric_value for result in after[len(before) :]}
     assert measured == {"happy endings as asked": 0.975, "sad endings as asked": 1.0}
     assert (after[-1].dataset_type, after[-1].dataset_revision) == ("some/data", "abc")

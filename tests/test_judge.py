@@ -24,7 +24,7 @@ def test_how_a_story_began_is_no_part_of_how_it_ends() -> None:
 
 
 def test_rare_endings_are_not_drowned() -> None:
-    """Every sad story has a cry in it and one in ten happy ones: of twenty to one, still a sign of sadness."""
+    """A cry is in every sad story and in one happy one of ten: a sign, though there are more of these."""
     stories = ["he smiled"] * 90 + ["he cried"] * 10 + ["he cried"] * 5
     judge = train_judge(stories, ["happy"] * 100 + ["sad"] * 5)
     assert judge.is_sad(["he cried", "he smiled"]).tolist() == [True, False]

@@ -79,6 +79,8 @@ def test_a_judges_accuracy_weighs_endings_alike() -> None:
     found = accuracy(TOPICS, judged, sad)
     assert list(values(found).values()) == pytest.approx([0.9, 0.5, 0.7, 0.45])
     assert found["adherence, balanced"].low < 0.7 < found["adherence, balanced"].high
+    perfect = accuracy(TOPICS, sad, sad)
+    assert perfect["adherence, balanced"] == perfect["adherence, sad"] == (1, pytest.approx(0.7), 1)
 
 
 def test_auc_is_that_of_scikit_learn() -> None:

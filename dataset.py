@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hub
 from cli import InputError
@@ -55,17 +55,6 @@ def format_instruction(summary: str, ending: str) -> str:
 
 def other_ending(ending: str) -> str:
     return ENDINGS[1 - ENDINGS.index(ending)]
-
-
-def parse_instruction(instruction: str) -> tuple[str, str]:
-    """Summary and ending of a prompt that `format_instruction` made. Raises InputError if it is another."""
-    before, between = PROMPT.split("{summary}")
-    for ending in ENDINGS:
-        after = between.replace("{ending}", ending)
-        if instruction.startswith(before) and instruction.endswith(after):
-            return instruction[len(before) : -len(after)], ending
-    shown = instruction if len(instruction) <= 60 else f"{instruction[:60]}..."
-    raise InputError(f"instruction {shown!r}: is not a prompt of this project (dataset.PROMPT)")
 
 
 @functools.cache
@@ -135,6 +124,30 @@ def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
             if rows.features[column].dtype != "string" or rows.data.column(column).null_count:
                 raise InputError(f"{name}: split {split} holds more than text in {column}; {hint}")
     return data
+
+
+class Example(NamedTuple):
+    """What a row of a prepared data set says: `instruction` is the topic's prompt for its ending."""
+
+    topic: str
+    ending: str
+    story: str
+
+
+def read_examples(rows: "datasets.Dataset") -> list[Example]:
+    """The rows of a split. Raises InputError where an instruction is not a topic's prompt for its ending."""
+    prompts = {ending: format_instruction("\0", ending).split("\0") for ending in ENDINGS}
+    examples = []
+    for instruction, story, ending in zip(*(rows[name] for name in COLUMNS), strict=True):
+        before, after = prompts.get(ending, ("", ""))
+        topic = instruction.removeprefix(before).removesuffix(after)
+        if not topic.strip() or ending not in ENDINGS or instruction != f"{before}{topic}{after}":
+            raise InputError(
+                f"--data: instruction {instruction!r:.120} with the ending {ending!r:.20} is no prompt that "
+                "dataset.format_instruction makes; prepare the data with prepare_data.py"
+            )
+        examples.append(Example(topic, ending, story))
+    return examples
 
 
 def fingerprint(rows: "datasets.Dataset") -> str:

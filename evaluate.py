@@ -19,7 +19,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,7 +32,15 @@ from batches import derived_seed
 from cards import with_endings
 from cli import InputError, parse, run, setting
 from craft import distinct, longest_copied, repetition, topic_recall, words
-from dataset import COLUMNS, ENDINGS, default_data, fingerprint, load_data, locate_data, parse_instruction
+from dataset import (
+    ENDINGS,
+    Example,
+    default_data,
+    fingerprint,
+    load_data,
+    locate_data,
+    read_examples,
+)
 from device import choose_compute
 from files import make_writable, whole_file, whole_folder
 from generate import (
@@ -54,12 +62,6 @@ if TYPE_CHECKING:
     import datasets
 
 Metrics = dict[str, Estimate]
-
-
-class Example(NamedTuple):
-    topic: str
-    ending: str
-    story: str
 
 
 @dataclass(frozen=True)
@@ -96,25 +98,13 @@ class Settings:
 class Held:
     """What all checkpoints are measured on."""
 
-    validation: "datasets.Dataset"  # loss and preference are of all its examples
+    validation: list[Example]  # loss and preference are of all of them
     examples: Topics  # theirs
     training_stories: Sequence[str]
     unseen: list[Example]  # the validation examples about topics that training has none of
     requests: list[Request]  # for each drawn topic and each of its seeds a happy story, then a sad one
     told: Topics  # of each pair of requests
     judge: Judge
-
-
-def read_examples(rows: "datasets.Dataset") -> list[Example]:
-    """Raises InputError if an instruction is no prompt of this project, or not for the ending of its row."""
-    examples = []
-    for instruction, story, ending in zip(*(rows[name] for name in COLUMNS), strict=True):
-        topic, asked = parse_instruction(instruction)
-        if asked != ending or not topic.strip():
-            what = "has no topic" if not topic.strip() else f"stands in a row with the ending {ending!r}"
-            raise InputError(f"--data: instruction {instruction!r:.80} {what}")
-        examples.append(Example(topic, ending, story))
-    return examples
 
 
 def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
@@ -139,7 +129,7 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
     ]
     stories = [example.story for example in train]
     return Held(
-        data["validation"],
+        validation,
         examples,
         stories,
         unseen,
@@ -301,14 +291,15 @@ def main(argv: list[str] | None = None) -> None:
     cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []
     source = default_data() if settings.data is None else settings.data
     folder = locate_data(source)
-    held = hold_out(load_data(source, folder), settings)
+    data = load_data(source, folder)
+    held = hold_out(data, settings)
     subjects = [prepare(load_model(file, compute.device), held, settings) for file in files]
 
     print(f"compute: {compute.reason}")
     commit = folder.name if hub.is_name(source) else None
     evaluation: dict[str, Any] = {
         "settings": asdict(settings),
-        "data": {"name": source, "commit": commit, "fingerprint": fingerprint(held.validation)},
+        "data": {"name": source, "commit": commit, "fingerprint": fingerprint(data["validation"])},
         "examples": len(held.validation),
         "unseen": len(held.unseen),
         "topics": len({request.topic for request in held.requests}),

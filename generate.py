@@ -28,7 +28,7 @@ from device import choose_compute
 from model import GPT2, PRESETS, KVCache, finetuned_checkpoint, load_model
 
 MOST_STRENGTH = 100.0
-MOST_STORIES = 64  # told together: on two cores, more were not faster
+MOST_STORIES = 64  # told together; on two cores, 128 of 30m were no faster
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How likely a model finds true stories, behind the prompt they belong to and behind the other ending's.
 
-    pairs = encode_pairs(data["validation"], model.config)
+    pairs = encode_pairs(read_examples(data["validation"]), model.config)
     losses = score(model, pairs)
     margins = losses.other - losses.story          # nats; above 0 where the right ending wins
 
@@ -8,7 +8,7 @@ Nothing is sampled, so the same weights give the same numbers.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from batches import split_by_length
 from cli import InputError
-from dataset import format_instruction, get_tokenizer, other_ending, parse_instruction
+from dataset import Example, format_instruction, get_tokenizer, other_ending
 from model import GPT2, ModelConfig
-
-if TYPE_CHECKING:
-    import datasets
 
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
 OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
@@ -50,25 +47,21 @@ class Losses(NamedTuple):
     other: np.ndarray  # the targets behind the other prompt
 
 
-def encode_pairs(rows: "datasets.Dataset", config: ModelConfig) -> list[Pair]:
-    """The examples of a prepared data set, in order.
-
-    Raises InputError if an instruction is no prompt of this project, or leaves no room for a story.
-    """
+def encode_pairs(examples: Sequence[Example], config: ModelConfig) -> list[Pair]:
+    """Raises InputError if a prompt leaves no room for a story."""
     encode = get_tokenizer(config.vocab_size).encode_ordinary
     eot = torch.tensor([config.vocab_size - 1])
     pairs = []
-    for instruction, response in zip(rows["instruction"], rows["response"], strict=True):
-        topic, ending = parse_instruction(instruction)
-        swapped = format_instruction(topic, other_ending(ending))
-        asked, other, story = (torch.tensor(encode(text)) for text in (instruction, swapped, response))
+    for topic, ending, story in examples:
+        prompts = (format_instruction(topic, each) for each in (ending, other_ending(ending)))
+        asked, other, told = (torch.tensor(encode(text)) for text in (*prompts, story))
         room = config.context_length - max(len(asked), len(other))
         if room < 1:
             raise InputError(
                 f"--data: a prompt of {len(asked)} tokens leaves no room for a story in the "
                 f"{config.context_length} that the model reads; name other data or another --checkpoint"
             )
-        targets = torch.cat([story, eot]) if len(story) <= room else story[:room]
+        targets = torch.cat([told, eot]) if len(told) <= room else told[:room]
         pairs.append(Pair(topic, ending, asked, other, targets))
     return pairs
 

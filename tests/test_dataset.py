@@ -11,7 +11,14 @@ from torch.utils.data import DataLoader
 
 import dataset
 import finetune
-from dataset import InstructionDataset, custom_collate_fn, format_instruction, get_tokenizer
+from dataset import (
+    ENDINGS,
+    InstructionDataset,
+    custom_collate_fn,
+    format_instruction,
+    get_tokenizer,
+    read_examples,
+)
 from loss import compute_loss
 
 
@@ -29,6 +36,15 @@ def test_the_prompt_byte_for_byte() -> None:
     assert format_instruction("a {summary} dog", "sad") == expected
     with pytest.raises(ValueError, match="happy, sad"):
         format_instruction("a dog", "Sad")
+
+
+topics = st.text(min_size=1).filter(str.strip)
+
+
+@given(topics, st.sampled_from(ENDINGS), st.text())
+def test_reading_an_example_undoes_writing_its_prompt(topic: str, ending: str, story: str) -> None:
+    columns = {"instruction": [format_instruction(topic, ending)], "response": [story], "ending": [ending]}
+    assert read_examples(datasets.Dataset.from_dict(columns)) == [(topic, ending, story)]
 
 
 def test_the_worked_example_of_collation() -> None:

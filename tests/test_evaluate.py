@@ -14,7 +14,7 @@ from matplotlib.image import imread
 import evaluate
 import finetune
 import report
-from dataset import ENDINGS, format_instruction, get_tokenizer, load_data
+from dataset import ENDINGS, format_instruction, get_tokenizer, load_data, read_examples
 from generate import Request, Sampling, tell_stories
 from likelihood import encode_pairs, score
 from model import GPT2, load_model
@@ -79,7 +79,7 @@ def test_every_figure_has_an_interval_around_it(output: Path) -> None:
 def test_losses_and_preference_are_those_of_all_validation_examples(
     output: Path, data: str, model: GPT2
 ) -> None:
-    pairs = encode_pairs(load_data(data)["validation"], model.config)
+    pairs = encode_pairs(read_examples(load_data(data)["validation"]), model.config)
     losses = score(model, pairs)
     tokens = sum(len(pair.targets) for pair in pairs)
     prompt_tokens = sum(len(pair.asked) - 1 for pair in pairs)
@@ -273,9 +273,9 @@ def test_bad_input_gets_one_clear_line(
         ({"--data": write_data(tmp_path / "none", TRAIN, [])}, "--data: holds no validation examples"),
         ({"--data": write_data(tmp_path / "one", TRAIN, HELD_OUT[:2])}, "--data: 1 topic to measure on"),
         ({"--data": tmp_path / "lacking"}, "lacking"),
-        ({"--data": tmp_path / "foreign"}, "'Tell me': is not a prompt of this project"),
-        ({"--data": write_data(tmp_path / "no-topic", TRAIN, [("", *HELD_OUT[0][1:])])}, "has no topic"),
-        ({"--data": tmp_path / "confused"}, "stands in a row with the ending 'sad'"),
+        ({"--data": tmp_path / "foreign"}, "instruction 'Tell me' with the ending"),
+        ({"--data": write_data(tmp_path / "no-topic", TRAIN, [("", *HELD_OUT[0][1:])])}, "is no prompt"),
+        ({"--data": tmp_path / "confused"}, "with the ending 'sad' is no prompt"),
         ({"--data": tmp_path / "nowhere"}, "no such folder"),
         ({"--checkpoint": tmp_path / "short"}, "leaves no room for a story"),
         ({"--checkpoint": "nowhere/at/all"}, "nowhere/at/all"),

@@ -1,28 +1,20 @@
 from pathlib import Path
 
-import datasets
 import pytest
 import torch
 
 import finetune
 import likelihood
-from dataset import format_instruction, get_tokenizer, load_data
+from dataset import Example, format_instruction, get_tokenizer, load_data, other_ending, read_examples
 from likelihood import encode_pairs, score
 from model import GPT2
 from run_folder import read_metrics
 from tests.conftest import tiny_model
 
-
-def rows(*examples: tuple[str, str, str]) -> datasets.Dataset:
-    return datasets.Dataset.from_list(
-        [{"instruction": format_instruction(topic, ending), "response": r} for topic, ending, r in examples]
-    )
-
-
 EXAMPLES = (
-    ("a dog", "sad", "The dog went home."),
-    ("Mia and a red kite", "happy", 'Mia ran and ran. "Look!" she said. The kite flew over the hill.'),
-    ("a dog", "happy", "x"),
+    Example("a dog", "sad", "The dog went home."),
+    Example("Mia and a red kite", "happy", 'Mia ran and ran. "Look!" she said. The kite flew over the hill.'),
+    Example("a dog", "happy", "x"),
 )
 
 
@@ -41,17 +33,17 @@ def test_losses_are_those_of_each_story_alone(
     model: GPT2, most_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likelihood, "MOST_TOKENS", most_tokens)
-    found = score(model, encode_pairs(rows(*EXAMPLES), model.config))
+    found = score(model, encode_pairs(EXAMPLES, model.config))
     for i, (topic, ending, response) in enumerate(EXAMPLES):
         prompt, story = plain(model, format_instruction(topic, ending), response)
-        _, other = plain(model, format_instruction(topic, "sad" if ending == "happy" else "happy"), response)
+        _, other = plain(model, format_instruction(topic, other_ending(ending)), response)
         expected = pytest.approx((prompt, story, other), rel=1e-5)
         assert (found.prompt[i], found.story[i], found.other[i]) == expected
         assert story != pytest.approx(other, abs=1e-3)
 
 
 def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2) -> None:
-    pairs = encode_pairs(rows(*EXAMPLES), model.config)
+    pairs = encode_pairs(EXAMPLES, model.config)
     found = score(model, pairs, strength=2.5)
     for i, pair in enumerate(pairs):
         with torch.no_grad():
@@ -66,7 +58,7 @@ def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2) -> None:
 
 def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() -> None:
     model = tiny_model(context_length=40)
-    long, short = encode_pairs(rows(("a", "sad", "word " * 60), ("a", "happy", "x")), model.config)
+    long, short = encode_pairs((Example("a", "sad", "word " * 60), Example("a", "happy", "x")), model.config)
     assert len(long.asked) != len(long.other)  # of 512 tokens, the endings have different numbers
     assert max(map(len, long.prompts)) + len(long.targets) == 40
     assert 511 not in long.targets
@@ -75,7 +67,7 @@ def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() 
 
 
 def test_mean_losses_are_those_of_finetunes_validation(checkpoint: str, data: str, model: GPT2) -> None:
-    pairs = encode_pairs(load_data(data)["validation"], model.config)
+    pairs = encode_pairs(read_examples(load_data(data)["validation"]), model.config)
     found = score(model, pairs)
     targets = sum(len(pair.targets) for pair in pairs)
     prompts = sum(len(pair.asked) - 1 for pair in pairs)
@@ -92,6 +84,4 @@ def test_mean_losses_are_those_of_finetunes_validation(checkpoint: str, data: st
 def test_what_does_not_fit_gets_one_clear_line() -> None:
     config = tiny_model(context_length=40).config
     with pytest.raises(ValueError, match=r"--data: a prompt of .* the 40 that the model reads"):
-        encode_pairs(rows(("word " * 30, "sad", "x")), config)
-    with pytest.raises(ValueError, match="not a prompt of this project"):
-        encode_pairs(datasets.Dataset.from_list([{"instruction": "Tell me", "response": "x"}]), config)
+        encode_pairs([Example("word " * 30, "sad", "x")], config)

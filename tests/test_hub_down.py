@@ -1,5 +1,6 @@
 """What the scripts take from a Hub on the loopback address that can be told to fail."""
 
+import json
 import re
 import shutil
 import signal
@@ -71,6 +72,26 @@ def test_a_published_model_tells_a_story_in_either_form(
         again = user.succeed(*STORY)
         assert again.stdout == local
         assert "from the Hub's cache" in again.stderr
+
+
+def test_a_published_model_is_measured_on_published_data(
+    hub: FakeHub, user: User, undisturbed: Path, tmp_path: Path
+) -> None:
+    commits = {
+        FINETUNED: hub.add("model", FINETUNED, weights(tiny_model(), tmp_path)),
+        DATA: hub.add("dataset", DATA, {file.name: file.read_bytes() for file in undisturbed.iterdir()}),
+    }
+    measure = ["evaluate.py", "--topics", "2", "--num-stories", "1", "--max-tokens", "5", "--overwrite"]
+    user.succeed(*measure)
+    file = user.place / "evaluation" / "evaluation.json"
+    content = file.read_bytes()
+    evaluation = json.loads(content)
+    for origin in (evaluation["data"], *evaluation["checkpoints"]):
+        assert origin["commit"] == commits.pop(origin["name"])
+    assert "--update-card" in user.fail(*measure, "--update-card")
+    hub.__exit__()
+    user.succeed(*measure)
+    assert file.read_bytes() == content
 
 
 def test_a_repo_with_both_forms_is_fetched_once(hub: FakeHub, user: User, tmp_path: Path) -> None:

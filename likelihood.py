@@ -90,5 +90,5 @@ def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
             asked, other = asked[len(pair.asked) - 1 :][:n], other[len(pair.other) - 1 :][:n]  # (n, C)
             guided = torch.lerp(other, asked, strength)
             sums += [loss(before, pair.asked[1:]), loss(guided, pair.targets), loss(other, pair.targets)]
-        losses[places] = torch.stack(sums).view(len(group), 3).double().cpu()
+        losses[places] = torch.stack(sums).view(len(group), 3).cpu().double()
     return Losses(*losses.T.numpy())

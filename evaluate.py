@@ -42,7 +42,7 @@ from dataset import (
     read_examples,
 )
 from device import choose_compute
-from files import make_writable, whole_file, whole_folder
+from files import claim_folder, whole_file, whole_folder
 from generate import (
     MOST_STORIES,
     MOST_STRENGTH,
@@ -233,21 +233,21 @@ def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:
     perplexity of the drawn topics' true stories."""
     drawn = Topics([pair.topic for pair in subject.drawn], seed)
     tokens = [len(pair.targets) for pair in subject.drawn]
-    told, judged_sad, strengths = [], [], []
+    told, judged_sad, endings, strengths = [], [], [], []
     for sampling in (subject.plain, *subject.guided):
         told.append(tell(subject.model, held.requests, sampling))
         judged_sad.append(held.judge.is_sad([story.text for story in told[-1]]))
         losses = score(subject.model, subject.drawn, sampling.ending_strength).story
         likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
-        endings = adherence(held.told, judged_sad[-1].reshape(-1, 2))
-        strengths.append({"strength": sampling.ending_strength, **endings, **likely})
+        endings.append(adherence(held.told, judged_sad[-1].reshape(-1, 2)))
+        strengths.append({"strength": sampling.ending_strength, **endings[-1], **likely})
 
     asked = [request.topic for request in held.requests]
     texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
     return {
         "max_tokens": subject.plain.max_new_tokens,
         "metrics": likelihoods(held, subject.pairs, score(subject.model, subject.pairs))
-        | adherence(held.told, judged_sad[0].reshape(-1, 2))
+        | endings[0]
         | {"end by themselves": Topics(asked, seed).share(complete)}
         | craft(asked, texts, held.training_stories, seed),
         "strengths": strengths,
@@ -281,11 +281,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     compute = choose_compute(settings.device)
     output = Path(settings.output)
-    if output.exists() and not settings.overwrite:
-        raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
-    if output.exists() and not (output / "evaluation.json").is_file():
-        raise InputError(f"--output {output}: holds something else than an evaluation; name another")
-    make_writable(output.parent)
+    claim_folder(output, settings.overwrite, "evaluation.json", "an evaluation")
     names = settings.checkpoint or (finetuned_checkpoint(settings.model_size),)
     files = [locate(name) for name in names]
     cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []

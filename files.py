@@ -21,6 +21,18 @@ def make_writable(folder: Path) -> None:
         raise InputError(f"--output: {folder} cannot be written ({error.strerror}); name another") from error
 
 
+def claim_folder(output: Path, overwrite: bool, mark: str, what: str) -> None:
+    """Check that a whole folder may be written to `output`, replacing at most `what`, known by a file `mark`.
+
+    Raises InputError if something is there that is not to be replaced, or it cannot be written.
+    """
+    if output.exists() and not overwrite:
+        raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
+    if output.exists() and not (output / mark).is_file():
+        raise InputError(f"--output {output}: holds something else than {what}; name another")
+    make_writable(output.parent)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to, beside `path`, which takes its place when the block ends well."""

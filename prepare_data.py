@@ -28,7 +28,7 @@ import hub
 from cards import data_card
 from cli import InputError, parse, run, setting
 from dataset import COLUMNS, LOCAL_DATA
-from files import make_writable, whole_folder
+from files import claim_folder, whole_folder
 from processes import in_order, start_pool
 from records import parse_record, parsed_records, whole_records
 
@@ -202,11 +202,7 @@ def write_parquet(file: Path, groups: Iterable[pa.Table]) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     output = Path(settings.output)
-    if output.exists() and not settings.overwrite:
-        raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
-    if output.exists() and not (output / "stats.json").is_file():
-        raise InputError(f"--output {output}: holds something else than a data set; name another")
-    make_writable(output.parent)
+    claim_folder(output, settings.overwrite, "stats.json", "a data set")
     raw, commit = open_source(settings.source)
     if settings.push_to_hub is not None:
         hub.check_write_access(settings.push_to_hub, "dataset")

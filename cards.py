@@ -17,7 +17,6 @@ from dataset import COLUMNS
 
 CODE = "Tiny Tales SFT"
 ENDINGS_AS_ASKED = "Stories that end as asked: "
-NOT_MEASURED = "not measured"
 SETTINGS = (
     *("epochs", "max_steps", "max_length", "loss_on", "seed"),
     *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
@@ -151,7 +150,7 @@ print(generate_story(model, "a lost dog", "sad"))
 
 ## Results
 
-{ENDINGS_AS_ASKED}{NOT_MEASURED}. Loss, in nats a token:
+{ENDINGS_AS_ASKED}not measured. Loss, in nats a token:
 
 {loss_table(metrics, step, settings["log_every"])}
 

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import generate
 import hub
@@ -44,11 +43,9 @@ from dataset import (
 from device import choose_compute
 from files import claim_folder, whole_file, whole_folder
 from generate import (
-    MOST_STORIES,
     MOST_STRENGTH,
     Request,
     Sampling,
-    Story,
     check_top_k,
     limit_tokens,
     tell_stories,
@@ -192,17 +189,6 @@ def true_craft(held: Held, seed: int) -> Metrics:
     return figures
 
 
-def tell(model: GPT2, requests: Sequence[Request], sampling: Sampling) -> list[Story]:
-    """A story for each request, with a bar of how far that has come."""
-    what = f"tell stories, ending strength {sampling.ending_strength:g}"
-    starts = tqdm(range(0, len(requests), MOST_STORIES), desc=what, unit=" batches", leave=False)
-    return [
-        story
-        for start in starts
-        for story in tell_stories(model, requests[start : start + MOST_STORIES], sampling)
-    ]
-
-
 @dataclass(frozen=True)
 class Subject:
     """A checkpoint with what it needs to be measured."""
@@ -235,7 +221,8 @@ def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:
     tokens = [len(pair.targets) for pair in subject.drawn]
     told, judged_sad, endings, strengths = [], [], [], []
     for sampling in (subject.plain, *subject.guided):
-        told.append(tell(subject.model, held.requests, sampling))
+        name = f"tell stories, ending strength {sampling.ending_strength:g}"
+        told.append(tell_stories(subject.model, held.requests, sampling, progress=name))
         judged_sad.append(held.judge.is_sad([story.text for story in told[-1]]))
         losses = score(subject.model, subject.drawn, sampling.ending_strength).story
         likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
@@ -292,10 +279,10 @@ def main(argv: list[str] | None = None) -> None:
     subjects = [prepare(load_model(file, compute.device), held, settings) for file in files]
 
     print(f"compute: {compute.reason}")
-    commit = folder.name if hub.is_name(source) else None
+    origin = hub.origin(source, folder)
     evaluation: dict[str, Any] = {
         "settings": asdict(settings),
-        "data": {"name": source, "commit": commit, "fingerprint": fingerprint(data["validation"])},
+        "data": origin | {"fingerprint": fingerprint(data["validation"])},
         "examples": len(held.validation),
         "unseen": len(held.unseen),
         "topics": len({request.topic for request in held.requests}),
@@ -306,14 +293,14 @@ def main(argv: list[str] | None = None) -> None:
     }
     for name, file, subject in zip(names, files, subjects, strict=True):
         print(f"measure {name}", flush=True)
-        origin = {"name": name, "commit": file.parent.name if hub.is_name(name) else None}
-        evaluation["checkpoints"].append(origin | measure(subject, held, settings.seed))
+        figures = measure(subject, held, settings.seed)
+        evaluation["checkpoints"].append(hub.origin(name, file.parent) | figures)
     with whole_folder(output) as temporary:
         report.write(evaluation, temporary)
     for card, checkpoint in zip(cards, evaluation["checkpoints"], strict=False):
         metrics = checkpoint["metrics"]
         shares = {ending: metrics[f"adherence, {ending}"].value for ending in ENDINGS}
-        said = with_endings(card.read_text(), source, commit, shares, summary(evaluation, metrics))
+        said = with_endings(card.read_text(), source, origin["commit"], shares, summary(evaluation, metrics))
         with whole_file(card) as temporary:
             temporary.write_text(said)
     print(report.table(evaluation))

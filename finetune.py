@@ -157,7 +157,7 @@ def load(
     else:
         name = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
         file = locate(name)
-        base = {"name": name, "commit": file.parent.name if hub.is_name(name) else None}
+        base = hub.origin(name, file.parent)
         model = load_model(file, device)
     context = model.config.context_length
     max_length = settings.max_length or context
@@ -171,7 +171,7 @@ def load(
         for split in ("train", "validation")
         if split in data
     }
-    origin = {"name": source, "commit": folder.name if hub.is_name(source) else None}
+    origin = hub.origin(source, folder)
     report = run_folder.describe(settings, model, base, origin, examples)
     if begun:
         run_folder.refuse_changes(begun, report)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
 
 from cli import InputError, parse, run, setting
 from dataset import ENDINGS, format_instruction, get_tokenizer, other_ending
@@ -207,12 +208,20 @@ def encode_requests(
 
 
 def tell_stories(
-    model: GPT2, requests: Sequence[Request], sampling: Sampling, eos_id: int | None = None
+    model: GPT2,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    eos_id: int | None = None,
+    progress: str | None = None,
 ) -> list[Story]:
-    """A story for every request, in their order, without the prompts. `eos_id` None is the model's own."""
+    """A story for every request, in their order, without the prompts. `eos_id` None is the model's own.
+
+    With `progress`, a bar of that name shows how far it has come.
+    """
     eos = model.config.vocab_size - 1 if eos_id is None else eos_id
     stories = []
-    for start in range(0, len(requests), MOST_STORIES):
+    starts = range(0, len(requests), MOST_STORIES)
+    for start in tqdm(starts, desc=progress, unit=" batches", leave=False, disable=progress is None):
         batch = requests[start : start + MOST_STORIES]
         seeds = [request.seed for request in batch]
         prompts, others = encode_requests(model, batch, sampling.ending_strength)

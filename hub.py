@@ -222,6 +222,11 @@ def is_name(name: str) -> bool:
     return NAME.fullmatch(name) is not None and not Path(name).exists() and not Path(name).parent.exists()
 
 
+def origin(name: str, folder: Path) -> dict[str, str | None]:
+    """What was named and, if that is a repo, at which commit `fetch` put it into `folder`."""
+    return {"name": name, "commit": folder.name if is_name(name) else None}
+
+
 def resolve(name: str, repo_type: str) -> tuple[str, str]:
     """`namespace/name[@revision]` -> repo id and commit.
 

@@ -168,12 +168,10 @@ class Monitor:
 
 def draw_loss(run: Path, picture: Path) -> None:
     """The training and validation loss of a run as a PNG."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     lines = read_metrics(run)
     for name, style in (("loss", "-"), ("validation_loss", "o")):
         points = [(line["step"], line[name]) for line in lines if name in line]
@@ -184,4 +182,3 @@ def draw_loss(run: Path, picture: Path) -> None:
     axes.legend()
     with whole_file(picture) as file:
         figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)

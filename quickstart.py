@@ -26,6 +26,12 @@ from model import PRESETS, load_model
 from samples import write_corpus
 from samples.story_grammar import tell
 
+# How nano is fine-tuned: options of finetune.py.
+RECIPE = (
+    *("--model-size", "nano", "--batch-size", "8", "--loss-on", "response"),
+    *("--lr", "3e-3", "--schedule", "cosine", "--warmup-steps", "20", "--grad-clip", "1"),
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,9 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     told = tell_stories(load_model(base), requests[1:2], sampling)
     print(f"topic: {topics[0]}\nending: sad\n\n{told[0].text}")
 
-    train = ["--model-size", "nano", "--data", data, "--output", trained, "--overwrite", "--seed", seed]
-    train += ["--epochs", "1", "--batch-size", "8", "--lr", "3e-3", "--schedule", "cosine"]
-    train += ["--warmup-steps", "20", "--grad-clip", "1", "--loss-on", "response"]
+    train = [*RECIPE, "--epochs", "1", "--data", data, "--output", trained, "--overwrite", "--seed", seed]
     step("Fine-tuning", "finetune.py", finetune.main, train)
     print(f"loss curve: {trained}/loss.png")
 

@@ -151,10 +151,12 @@ def _text(text: str) -> str:
 
 def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
     """Adherence and preference of each checkpoint, with intervals, as a PNG."""
-    plt = pyplot()
+    from matplotlib.figure import Figure
+
     columns, checkpoints = labels(evaluation), evaluation["checkpoints"]
     colors = {"adherence, happy": "tab:orange", "adherence, sad": "tab:blue", "preference": "tab:gray"}
-    figure, axes = plt.subplots(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
+    figure = Figure(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
+    axes = figure.subplots()
     for number, (name, color) in enumerate(colors.items()):
         places = [place + 0.26 * (number - 1) for place in range(len(columns))]
         values = [checkpoint["metrics"][name] for checkpoint in checkpoints]
@@ -166,18 +168,19 @@ def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=len(colors))
     figure.savefig(picture, dpi=120, format="png")
-    plt.close(figure)
 
 
 def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
     """Adherence and perplexity against ending strength, a line a checkpoint, as a PNG."""
-    plt = pyplot()
+    from matplotlib.figure import Figure
+
     panels = {
         "adherence, happy": "happy endings as asked",
         "adherence, sad": "sad endings as asked",
         "perplexity, true stories": "perplexity of true stories",
     }
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    all_axes = figure.subplots(1, len(panels))
     for (name, title), axes in zip(panels.items(), all_axes, strict=True):
         for label, checkpoint in zip(labels(evaluation), evaluation["checkpoints"], strict=True):
             points = sorted(checkpoint["strengths"], key=lambda point: point["strength"])
@@ -193,17 +196,7 @@ def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
     handles, names = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     figure.savefig(picture, dpi=120, format="png")
-    plt.close(figure)
 
 
-def percent(share: float, _: int) -> str:
+def percent(share: float, _: float) -> str:
     return f"{share:.0%}"
-
-
-def pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import evaluate
 import finetune
@@ -25,13 +26,15 @@ from cards import table
 from cli import parse, run, setting
 from dataset import load_data
 from device import choose_compute
-from evaluate import Held, Metrics, hold_out, judge_accuracy, prepare, tell
+from evaluate import Held, Metrics, hold_out, judge_accuracy, prepare
 from files import whole_file
+from generate import tell_stories
 from likelihood import score
 from metrics import Topics, adherence, preference
 from model import load_model
 from prepare_data import FILES
-from report import cell, percent, pyplot
+from quickstart import RECIPE
+from report import cell, percent
 from samples import write_corpus
 
 ARMS = {
@@ -67,10 +70,8 @@ def with_runs(result: Result, name: str) -> str:
 
 def train(data: Path, output: Path, steps: int, seed: int) -> None:
     """As the quickstart trains, but for so many steps; what is done already is not done again."""
-    given = ["--model-size", "nano", "--data", str(data), "--output", str(output), "--seed", str(seed)]
-    given += ["--max-steps", str(steps), "--epochs", "1000", "--batch-size", "8", "--lr", "3e-3"]
-    given += ["--schedule", "cosine", "--warmup-steps", "20", "--grad-clip", "1", "--loss-on", "response"]
-    finetune.main([*given, "--stories", "0", "--resume"])
+    given = [*RECIPE, "--data", str(data), "--output", str(output), "--seed", str(seed), "--resume"]
+    finetune.main([*given, "--max-steps", str(steps), "--epochs", "1000", "--stories", "0"])
 
 
 def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tuple[Metrics, list[Metrics]]:
@@ -81,7 +82,7 @@ def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tu
         subject = prepare(load_model(folder / "last", compute.device), held, settings)
         losses = score(subject.model, subject.pairs)
         margins.append(losses.other - losses.story)
-        stories = tell(subject.model, held.requests, subject.plain)
+        stories = tell_stories(subject.model, held.requests, subject.plain, progress=folder.name)
         judged.append(held.judge.is_sad([story.text for story in stories]).reshape(-1, 2))
     examples = [pair.topic for pair in subject.pairs]
     told = [request.topic for request in held.requests[::2]]
@@ -98,8 +99,8 @@ def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tu
 
 def draw(results: Sequence[Result], picture: Path) -> None:
     """Each figure against the number of steps, a line an arm with its interval, a dot a run."""
-    plt = pyplot()
-    chart, panels = plt.subplots(1, len(SHOWN), figsize=(11, 3.8), layout="constrained", sharey=True)
+    chart = Figure(figsize=(11, 3.8), layout="constrained")
+    panels = chart.subplots(1, len(SHOWN), sharey=True)
     for name, axes in zip(SHOWN, panels, strict=True):
         for arm, color in zip(ARMS, ("tab:red", "tab:blue", "tab:green"), strict=True):
             mine = [result for result in results if result.arm == arm]
@@ -117,7 +118,6 @@ def draw(results: Sequence[Result], picture: Path) -> None:
         axes.grid(alpha=0.3)
     chart.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ARMS))
     chart.savefig(picture, dpi=120, format="png")
-    plt.close(chart)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     print(table(["steps", "trained on", *SHOWN], rows))
     print(
-        f"{settings.seeds} runs each; {held.told.drawn.shape[1]} topics; {len(held.unseen)} true stories, of "
+        f"{settings.seeds} runs each; {held.told.count()} topics; {len(held.unseen)} true stories, of "
         f"which the judge knows {cell(judge['adherence, happy'])} of the happy and "
         f"{cell(judge['adherence, sad'])} of the sad ones; picture: {folder / 'ablation.png'}"
     )

@@ -4,7 +4,9 @@
     uv run python generate.py                                    # asks for topic and ending
 
 Generation is next-token choice (`choose_token`), the loop around it (`stream_tokens`: prompts into the KV
-cache, then a token at a time) and text (`stream_text`, `tell_stories`, `generate_story`).
+cache, then a token at a time) and text: `stream_story` as it is told, `tell_stories` many at once,
+`generate_story`. All that a generation knows is its own: several may run on one model at the same time, and
+one that is closed or fails leaves nothing behind.
 
 `--ending-strength S` weighs the asked ending more: classifier-free guidance, with the prompt that asks for
 the other ending as the negative one.
@@ -130,9 +132,9 @@ def stream_tokens(
 ) -> Iterator[Tensor]:
     """B prompts, each (T,) int64 -> yields the next ids (B,) int64, step by step, until every row has ended.
 
-    A row that has ended yields `eos_id` from then on. Row i draws from `seeds[i]` alone, so it is the same
-    whatever else is in the batch. Past the context length the oldest tokens are forgotten, and each step
-    costs a whole forward pass.
+    A row that has ended yields `eos_id` from then on, and costs nothing. Row i draws from `seeds[i]` alone,
+    so it is the same whatever else is in the batch. Past the context length the oldest tokens are forgotten,
+    and each step costs a whole forward pass.
 
     With `others`, B prompts that ask for the other ending, every token is drawn from the guided logits
         other + S (asked - other)
@@ -140,28 +142,46 @@ def stream_tokens(
     are rows of one batch. The output layer is affine, so it is enough to mix what enters it.
     """
     context = model.config.context_length
+    rows = [row for both in zip(prompts, others, strict=True) for row in both] if others else [*prompts]
+    per_story = len(rows) // len(prompts)
+    longest = max(map(len, rows))
+    padding = torch.tensor([longest - len(row) for row in rows], device=model.device)  # (R,)
+    ids = torch.full((len(rows), longest + sampling.max_new_tokens), eos_id, device=model.device)
+    ids[:, :longest] = pad_sequence(rows, batch_first=True, padding_side="left")
+    going = list(range(len(prompts)))  # the stories that go on, in the order of their rows
     draws = [random.Random(seed) for seed in seeds]
-    rows = [*prompts, *others]  # R of them: B or 2 B
-    ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)  # (R, T), growing
-    padding = torch.tensor([ids.shape[1] - len(row) for row in rows], device=model.device)  # (R,)
-    ended = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
-    cache = KVCache(model, len(rows), min(ids.shape[1] + sampling.max_new_tokens, context), padding)
-    for _ in range(sampling.max_new_tokens):
-        if ids.shape[1] > context:  # every position has moved: nothing cached holds
-            cache = KVCache(model, len(rows), context, (padding - (ids.shape[1] - context)).clamp(min=0))
-        hidden = model.hidden(ids[:, -context:][:, cache.length :], cache)[:, -1]  # (R, C)
+    cache = KVCache(model, len(rows), min(ids.shape[1], context), padding)
+    for length in range(longest, ids.shape[1]):
+        if length > context:  # every position has moved: nothing cached holds
+            cache = KVCache(model, len(ids), context, (padding - (length - context)).clamp(min=0))
+        unread = ids[:, max(0, length - context) + cache.length : length]
+        hidden = model.hidden(unread, cache)[:, -1]  # (R, C)
         if others:
-            asked, other = hidden.chunk(2)
-            hidden = torch.lerp(other, asked, sampling.ending_strength)  # (B, C)
-        logits = model.output_layer(hidden)  # (B, V)
-        uniform = torch.tensor([draw.random() for draw in draws], device=model.device)
-        chosen = choose_token(logits, uniform, sampling)
-        chosen = torch.where(ended, eos_id, chosen)
-        yield chosen
-        ended |= chosen == eos_id
-        if ended.all():
-            return
-        ids = torch.cat([ids, chosen.repeat(len(rows) // len(prompts))[:, None]], 1)
+            asked, other = hidden.view(len(going), 2, -1).unbind(1)
+            hidden = torch.lerp(other, asked, sampling.ending_strength)  # (stories, C)
+        uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
+        chosen = choose_token(model.output_layer(hidden), uniform, sampling)  # (stories,)
+        ids[:, length] = chosen.repeat_interleave(per_story)
+        step = torch.full((len(prompts),), eos_id, device=model.device)
+        step[going] = chosen
+        yield step
+        if (ended := chosen == eos_id).any():
+            places = _close_gaps(ended)
+            if not places:
+                return
+            going = [going[place] for place in places]
+            kept = [place * per_story + i for place in places for i in range(per_story)]
+            ids, padding = ids[kept], padding[kept]
+            cache.keep(kept)
+
+
+def _close_gaps(ended: Tensor) -> list[int]:
+    """(B,) bool -> the places of those that go on; the last ones move into the gaps, so that few move."""
+    places = list(range(len(ended)))
+    for gap in reversed(ended.nonzero().flatten().tolist()):
+        places[gap] = places[-1]
+        places.pop()
+    return places
 
 
 def stream_text(tokens: Iterator[int], vocab_size: int) -> Iterator[str]:
@@ -205,6 +225,17 @@ def encode_requests(
     if strength == 1:
         return asked, []
     return asked, [encode_prompt(model, topic, other_ending(ending)) for topic, ending, _ in requests]
+
+
+def stream_story(model: GPT2, request: Request, sampling: Sampling) -> Iterator[str]:
+    """A story in pieces of whole characters, each as soon as it is told. To stop it, close the iterator.
+
+    Raises InputError, before the first piece, if the topic is empty or leaves no room for a story.
+    """
+    eos = model.config.vocab_size - 1
+    prompts, others = encode_requests(model, [request], sampling.ending_strength)
+    steps = stream_tokens(model, prompts, [request.seed], sampling, eos, others)
+    return stream_text((token for step in steps if (token := int(step)) != eos), model.config.vocab_size)
 
 
 def tell_stories(
@@ -291,10 +322,7 @@ def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: s
     room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
     sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
     if settings.num_stories == 1 and not settings.json:
-        eos = model.config.vocab_size - 1
-        steps = stream_tokens(model, prompts, [first], sampling, eos, others)
-        tokens = (token for step in steps if (token := int(step)) != eos)
-        for piece in stream_text(tokens, model.config.vocab_size):
+        for piece in stream_story(model, requests[0], sampling):
             print(piece, end="", flush=True)
         print()
         return

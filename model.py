@@ -5,13 +5,12 @@
 
 Shapes: B batch, T tokens, C embedding_dim, H num_heads, D = C / H head dim, V vocab_size, L num_layers.
 
-The published checkpoints keep a small q, k and v projection for every head; in memory they are one matrix
-(`qkv`). Files are always written in the published layout, so what is trained here loads there. This file
-neither trains nor samples; of ours it imports the way to the Hub alone.
+Files are always written in the published layout (published.py), so what is trained here loads there; those
+with int8 weights make a model with int8 layers (int8.py). This file neither trains nor samples.
 """
 
 import json
-import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,26 +22,11 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 import hub
+from int8 import Int8Linear
+from published import CheckpointError, ModelConfig, clean, config_of, load_published, to_published
 
 HERE = Path(__file__).parent
-ModelState = dict[str, Tensor]
 SUFFIXES = (".safetensors", ".pt", ".pth")
-
-
-class CheckpointError(OSError):
-    """A checkpoint that is missing, damaged, or made for another model. The message is for the user."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The six names of a published config.json."""
-
-    dropout_rate: float
-    vocab_size: int
-    context_length: int
-    embedding_dim: int
-    num_layers: int
-    num_heads: int
 
 
 @dataclass(frozen=True)
@@ -79,8 +63,8 @@ PRESETS = {
 class KVCache:
     """Keys and values of the tokens read so far, so that each new token costs one position.
 
-    Room for `max_length` tokens of `batch_size` rows, (L, B, H, max_length, D), is taken once. Prompts of
-    different lengths end together: the first `padding` (B,) int64 tokens of each row stand for nothing.
+    Room for `max_length` tokens of B rows, (L, B, H, max_length, D), is taken once. Prompts of different
+    lengths end together: the first `padding` (B,) int64 tokens of each row stand for nothing.
     """
 
     def __init__(
@@ -88,11 +72,44 @@ class KVCache:
     ) -> None:
         c = model.config
         shape = (c.num_layers, batch_size, c.num_heads, max_length, c.embedding_dim // c.num_heads)
-        like = model.output_layer.weight
+        like = model.layer_norm.weight
         self.keys = torch.empty(shape, dtype=like.dtype, device=like.device)
         self.values = torch.empty_like(self.keys)
         self.padding = padding if padding is not None and padding.any() else None  # without is faster
         self.length = 0  # tokens held, padding counted
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone. No row may move back: rows[i] >= i, so that none is overwritten."""
+        for place, row in enumerate(rows):
+            if place != row:
+                for held in (self.keys, self.values):
+                    held[:, place, :, : self.length] = held[:, row, :, : self.length]
+        self.keys, self.values = self.keys[:, : len(rows)], self.values[:, : len(rows)]
+        if self.padding is not None:
+            self.padding = self.padding[rows]
+
+    def positions(self, T: int) -> tuple[Tensor, Tensor | None]:
+        """Of the next T tokens, (T,) or (B, T), and which of all S tokens each may see, (B, 1, T, S) bool;
+        None means all up to itself."""
+        places = torch.arange(self.length + T, device=self.keys.device)  # (S,)
+        here = places[self.length :]  # (T,)
+        if self.padding is None:
+            return here, None
+        padding = self.padding[:, None]  # (B, 1)
+        seen = (places <= here[:, None]) & (places >= padding[:, :, None])  # (B, T, S)
+        seen |= places == here[:, None]  # padding sees itself: a softmax needs something
+        return (here - padding).clamp(min=0), seen[:, None]
+
+
+class Linear(nn.Linear):
+    """torch's. For inference on a CPU oneDNN multiplies: torch's own choice for float32, MKL, takes twice as
+    long for one row and four times for 16 on the AMD processor we measured (benchmarks/products.py)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        plain = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled()
+        if plain or not torch.backends.mkldnn.is_available() or torch.compiler.is_compiling():
+            return super().forward(x)
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
 
 class Dropout(nn.Dropout):
@@ -115,8 +132,8 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = config.num_heads
         self.dropout = Dropout(config.dropout_rate)
-        self.qkv = nn.Linear(config.embedding_dim, 3 * config.embedding_dim)
-        self.out_proj = nn.Linear(config.embedding_dim, config.embedding_dim)
+        self.qkv = Linear(config.embedding_dim, 3 * config.embedding_dim)
+        self.out_proj = Linear(config.embedding_dim, config.embedding_dim)
 
     def forward(
         self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
@@ -153,9 +170,9 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(config.embedding_dim, 4 * config.embedding_dim),
+            Linear(config.embedding_dim, 4 * config.embedding_dim),
             nn.GELU(),  # exact (erf)
-            nn.Linear(4 * config.embedding_dim, config.embedding_dim),
+            Linear(4 * config.embedding_dim, config.embedding_dim),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -220,7 +237,7 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         self.embeddings = Embeddings(self.config)
         self.blocks = nn.ModuleList(Block(self.config) for _ in range(num_layers))
         self.layer_norm = nn.LayerNorm(embedding_dim)
-        self.output_layer = nn.Linear(embedding_dim, vocab_size)
+        self.output_layer = Linear(embedding_dim, vocab_size)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -231,6 +248,10 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
             else:
                 residual = name.endswith(("out_proj.weight", "layers.2.weight"))
                 nn.init.normal_(parameter, std=0.02 / (2 * len(self.blocks)) ** 0.5 if residual else 0.02)
+
+    @property
+    def is_int8(self) -> bool:
+        return isinstance(self.output_layer, Int8Linear)
 
     @property
     def device(self) -> torch.device:
@@ -248,13 +269,10 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
             raise IndexError(f"{start + T} tokens, but the context length is {self.config.context_length}")
         if start and T > 1:
             raise ValueError("a cache that holds tokens takes one new token at a time")
-        places = torch.arange(start + T, device=input_ids.device)  # (S,)
-        positions, mask = places[start:], None  # (T,)
-        if cache is not None and cache.padding is not None:
-            here, padding = positions[:, None], cache.padding[:, None]  # (T, 1), (B, 1)
-            seen = (places <= here) & (places >= padding[:, :, None])  # (B, T, S)
-            mask = (seen | (places == here))[:, None]  # padding sees itself: a softmax needs something
-            positions = (positions - padding).clamp(min=0)  # (B, T)
+        if cache is not None:
+            positions, mask = cache.positions(T)
+        else:
+            positions, mask = torch.arange(T, device=input_ids.device), None
         x = self.embeddings(input_ids, positions)  # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, cache, layer, mask)
@@ -277,92 +295,8 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         return model.to(map_location).eval()
 
 
-def _published_names(key: str, num_heads: int) -> list[str]:
-    """The published weights that one of ours is made of, in the order of its rows."""
-    if ".mha.qkv." not in key:
-        return [key]
-    block, kind = key.split(".mha.qkv.")
-    return [f"{block}.mha.heads.{h}.{name}.{kind}" for name in "qkv" for h in range(num_heads)]
-
-
-def to_published(model: GPT2) -> ModelState:
-    """The weights in the published layout: contiguous copies, a q, k and v projection for every head.
-
-    The published modules also keep their causal mask as a buffer. It is no weight, they make it themselves
-    when they are built, and its convention is theirs: it is left out.
-    """
-    state: ModelState = {}
-    for key, weight in model.state_dict().items():
-        names = _published_names(key, model.config.num_heads)
-        state |= {name: part.clone() for name, part in zip(names, weight.chunk(len(names)), strict=True)}
-    return state
-
-
-def load_published(model: GPT2, state: Any, source: str) -> None:
-    """Copy weights in the published layout into `model`, strictly.
-
-    `module.` and `_orig_mod.` prefixes (DistributedDataParallel, torch.compile) and mask buffers are dropped.
-    Raises CheckpointError, naming `source` and the weights, if one is missing, unknown, of another shape or
-    not finite.
-    """
-    state = _clean(state, source)
-    wanted = to_published(model)
-    both = [key for key in wanted if key in state]
-    problems = {
-        "missing weights": [key for key in wanted if key not in state],
-        "unknown weights": [key for key in state if key not in wanted],
-        "other shapes": [
-            f"{key} {tuple(state[key].shape)}, not {tuple(wanted[key].shape)}"
-            for key in both
-            if state[key].shape != wanted[key].shape
-        ],
-        "not a number, or infinite": [key for key in both if not state[key].isfinite().all()],
-    }
-    for problem, keys in problems.items():
-        if keys:
-            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-            raise CheckpointError(f"{source}: not this model; {problem}: {', '.join(keys[:3])}{more}")
-    H = model.config.num_heads
-    model.load_state_dict(
-        {key: torch.cat([state[name] for name in _published_names(key, H)]) for key in model.state_dict()}
-    )
-
-
-def _clean(state: Any, source: str) -> ModelState:
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise CheckpointError(f"{source}: holds no weights (a dict of tensors by name)")
-    named = {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
-    return {key: value for key, value in named.items() if not re.search(r"\.heads\.\d+\.mask$", key)}
-
-
-def _config_of(state: ModelState, declared: dict[str, Any], source: str) -> ModelConfig:
-    """The config that the weights' shapes tell; what `declared` says besides must agree with them."""
-    try:
-        vocab_size, embedding_dim = state["embeddings.token_embedding.weight"].shape
-        context_length = state["embeddings.pos_embedding.weight"].shape[0]
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{source}: holds no embeddings of this project's GPT-2") from error
-    blocks = {int(m[1]) for key in state if (m := re.match(r"blocks\.(\d+)\.", key))}
-    heads = {int(m[1]) for key in state if (m := re.match(r"blocks\.0\.mha\.heads\.(\d+)\.", key))}
-    if not blocks or not heads:
-        raise CheckpointError(f"{source}: holds no attention heads of this project's GPT-2")
-    shapes = dict(
-        vocab_size=vocab_size,
-        context_length=context_length,
-        embedding_dim=embedding_dim,
-        num_layers=len(blocks),
-        num_heads=len(heads),
-    )
-    for name, value in shapes.items():
-        if declared.get(name, value) != value:
-            raise CheckpointError(f"{source}: config says {name} {declared[name]!r}, the weights say {value}")
-    return ModelConfig(dropout_rate=float(declared.get("dropout_rate", 0.1)), **shapes)
-
-
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
-    """A checkpoint in any published form, as a GPT2 in eval mode, fp32, on `device`.
+    """A checkpoint in any published form, as a GPT2 in eval mode, float32 or int8 as it is, on `device`.
 
     `path` is a .pt file (a bare state dict, or a dict with `model_state_dict`), a .safetensors file, a folder
     that holds either, or a Hub id `namespace/name[@revision]`. Raises CheckpointError.
@@ -380,7 +314,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
             state = loaded["model_state_dict"] if wrapped else loaded
             if wrapped and isinstance(loaded.get("config"), dict):
                 declared = loaded["config"]
-        model = GPT2(**asdict(_config_of(_clean(state, str(file)), declared, str(file))))
+        with torch.device("meta"):  # shapes alone: the weights come from the file
+            model = GPT2(**asdict(config_of(clean(state, str(file)), declared, str(file))))
     except CheckpointError:
         raise
     except Exception as error:  # damage makes torch, safetensors and json raise nearly anything

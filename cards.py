@@ -166,6 +166,37 @@ end badly: where a raw record lists no features, nobody said how it ends.
 """
 
 
+def int8_card(made: Mapping[str, Any]) -> str:
+    """The card of int8 weights from what quantize.py's int8.json holds."""
+    metadata = ModelCardData(
+        language="en",
+        library_name="pytorch",
+        pipeline_tag="text-generation",
+        base_model=_hub_id(made["name"], made["commit"]),
+    )
+    return f"""---
+{metadata.to_yaml()}
+---
+# int8 weights
+
+Those of {_origin(made["name"], made["commit"])}: each row of a weight matrix as whole numbers of 8 bits and a
+scale. It writes a short children's story about a given topic, with a happy or a sad ending.
+
+```python
+from model import load_model  # of {CODE}
+from generate import generate_story
+
+model = load_model("namespace/name")  # the repo this card stands in
+print(generate_story(model, "a lost dog", "sad"))
+```
+
+Measured on {made["cpus"]} CPU cores and {made["examples"]:,} held-out examples, with 95% intervals; speed is that of
+one story:
+
+{table(["", "before", "int8"], made["figures"])}
+"""
+
+
 def with_endings(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:
     """A model's card with what evaluate.py measured: the share (0 to 1) of stories that end as asked, by
     ending, for topics of the data `name` (at `commit`, if it is from the Hub), and `said`, in words.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from joblib import cpu_count  # affinity and cgroup limits count
 
 from cli import InputError
 from model import GPT2
@@ -30,9 +31,11 @@ class Compute:
 def choose_compute(name: str, local_rank: int = 0) -> Compute:
     """The device `name` ("auto": a CUDA GPU if there is one, else the CPU) with the precision that suits it.
 
-    Of several GPUs, the one of this process's rank on this machine. Raises InputError if there is no such
-    device here.
+    Of several GPUs, the one of this process's rank on this machine. From here on torch has no more threads
+    than this process may use cores; by itself it takes all that the machine has, even where a container may
+    use two. Raises InputError if there is no such device here.
     """
+    torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
     if name == "auto" and not torch.cuda.is_available():
         return Compute(torch.device("cpu"), torch.float32, "cpu, float32: no CUDA GPU was found")
     try:

@@ -50,15 +50,14 @@ from generate import (
     limit_tokens,
     tell_stories,
 )
+from inference import for_inference
 from judge import Judge, train_judge
-from likelihood import Losses, Pair, encode_pairs, score
-from metrics import Estimate, Topics, accuracy, adherence, perplexity, preference
+from likelihood import Pair, encode_pairs, figures, score
+from metrics import Metrics, Topics, accuracy, adherence, perplexity
 from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
 
 if TYPE_CHECKING:
     import datasets
-
-Metrics = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -134,25 +133,6 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
         Topics([request.topic for request in requests[::2]], settings.seed),
         train_judge(stories, [example.ending for example in train]),
     )
-
-
-def likelihoods(held: Held, pairs: Sequence[Pair], losses: Losses) -> Metrics:
-    """Loss and perplexity, a mean over tokens, and the preference, of all validation examples."""
-    sad = np.array([pair.ending == "sad" for pair in pairs])
-    tokens = np.array([len(pair.targets) for pair in pairs])
-    whole = held.examples.ratio(
-        losses.prompt + losses.story, tokens + [len(pair.asked) - 1 for pair in pairs]
-    )
-    story = held.examples.ratio(losses.story, tokens)
-    happy, sad_story = (held.examples.ratio(losses.story * these, tokens * these) for these in (~sad, sad))
-    return {
-        "loss": whole,
-        "loss, story alone": story,
-        "perplexity": perplexity(whole),
-        "perplexity, story alone": perplexity(story),
-        "perplexity, happy stories": perplexity(happy),
-        "perplexity, sad stories": perplexity(sad_story),
-    } | preference(held.examples, losses.other - losses.story, sad)
 
 
 def craft(
@@ -233,7 +213,7 @@ def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:
     texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
     return {
         "max_tokens": subject.plain.max_new_tokens,
-        "metrics": likelihoods(held, subject.pairs, score(subject.model, subject.pairs))
+        "metrics": figures(held.examples, subject.pairs, score(subject.model, subject.pairs))
         | endings[0]
         | {"end by themselves": Topics(asked, seed).share(complete)}
         | craft(asked, texts, held.training_stories, seed),
@@ -276,7 +256,8 @@ def main(argv: list[str] | None = None) -> None:
     folder = locate_data(source)
     data = load_data(source, folder)
     held = hold_out(data, settings)
-    subjects = [prepare(load_model(file, compute.device), held, settings) for file in files]
+    models = (for_inference(load_model(file, compute.device)) for file in files)
+    subjects = [prepare(model, held, settings) for model in models]
 
     print(f"compute: {compute.reason}")
     origin = hub.origin(source, folder)

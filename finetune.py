@@ -159,6 +159,8 @@ def load(
         file = locate(name)
         base = hub.origin(name, file.parent)
         model = load_model(file, device)
+        if model.is_int8:
+            raise InputError(f"--checkpoint {name}: int8 weights cannot be trained; name those they are of")
     context = model.config.context_length
     max_length = settings.max_length or context
     if max_length > context:

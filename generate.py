@@ -28,6 +28,7 @@ from tqdm import tqdm
 from cli import InputError, parse, run, setting
 from dataset import ENDINGS, format_instruction, get_tokenizer, other_ending
 from device import choose_compute
+from inference import OutputLayer, for_inference
 from model import GPT2, PRESETS, KVCache, finetuned_checkpoint, load_model
 
 MOST_STRENGTH = 100.0
@@ -101,24 +102,35 @@ class Story:
     complete: bool  # it ended by itself, not at the limit
 
 
-def choose_token(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
-    """The next token of every row: logits (B, V) and numbers in [0, 1) (B,) float32 -> ids (B,) int64.
+def choose_token(values: Tensor, ids: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
+    """The next token of every row, (B,) int64, by a number in [0, 1) for each, `uniform` (B,) float32, out of
+    the tokens `ids` (B, K) int64, whose logits `values` (B, K) descend.
 
-    Temperature, then top-k, then top-p (the smallest set of the likeliest tokens that holds at least
-    top-p; Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration"); then the token at which the
-    cumulative probability passes the row's uniform number. Temperature 0 is the argmax.
+    Temperature, then top-p (the smallest set of the likeliest tokens that holds at least top-p; Holtzman et
+    al. 2020, "The Curious Case of Neural Text Degeneration"); then the token at which the cumulative
+    probability passes the row's uniform number. Top-k is what `likeliest` gave.
     """
     if sampling.temperature == 0:
-        return logits.argmax(-1)
-    V = logits.shape[-1]
-    values, ids = logits.float().topk(min(sampling.top_k or V, V))  # (B, K), descending
+        return ids[:, 0]
+    values = values.float()
     probabilities = torch.softmax((values - values[:, :1]) / sampling.temperature, -1)
-    before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens hold together
-    probabilities = probabilities.masked_fill((before >= sampling.top_p) & (before > 0), 0.0)
+    if sampling.top_p < 1:
+        before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens hold together
+        probabilities = probabilities.masked_fill((before >= sampling.top_p) & (before > 0), 0.0)
     cumulative = probabilities.cumsum(-1)
     drawn = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)  # (B, 1)
     last = (probabilities > 0).sum(-1, keepdim=True) - 1  # rounding must not pass the last possible one
     return ids.gather(-1, drawn.minimum(last)).squeeze(-1)
+
+
+def likeliest(model: GPT2, hidden: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """The logits to choose from behind `hidden` (B, C), descending, and their tokens, both (B, K)."""
+    V = model.config.vocab_size
+    k = 1 if sampling.temperature == 0 else min(sampling.top_k or V, V)
+    if isinstance(model.output_layer, OutputLayer) and len(hidden) == 1:
+        return model.output_layer.largest(hidden, k)
+    values, ids = model.output_layer(hidden).topk(k)
+    return values, ids
 
 
 @torch.inference_mode()
@@ -160,7 +172,7 @@ def stream_tokens(
             asked, other = hidden.view(len(going), 2, -1).unbind(1)
             hidden = torch.lerp(other, asked, sampling.ending_strength)  # (stories, C)
         uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
-        chosen = choose_token(model.output_layer(hidden), uniform, sampling)  # (stories,)
+        chosen = choose_token(*likeliest(model, hidden, sampling), uniform, sampling)  # (stories,)
         ids[:, length] = chosen.repeat_interleave(per_story)
         step = torch.full((len(prompts),), eos_id, device=model.device)
         step[going] = chosen
@@ -359,7 +371,7 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = settings.checkpoint
     if checkpoint is None:
         checkpoint = finetuned_checkpoint(settings.model_size)
-    model = load_model(checkpoint, compute.device)
+    model = for_inference(load_model(checkpoint, compute.device))
     check_top_k(settings.top_k, model)
     print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
 

@@ -3,6 +3,7 @@
     pairs = encode_pairs(read_examples(data["validation"]), model.config)
     losses = score(model, pairs)
     margins = losses.other - losses.story          # nats; above 0 where the right ending wins
+    figures(Topics([pair.topic for pair in pairs], seed=0), pairs, losses)["preference"]
 
 Nothing is sampled, so the same weights give the same numbers.
 """
@@ -19,7 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 from batches import split_by_length
 from cli import InputError
 from dataset import Example, format_instruction, get_tokenizer, other_ending
-from model import GPT2, ModelConfig
+from metrics import Metrics, Topics, perplexity, preference
+from model import GPT2
+from published import ModelConfig
 
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
 OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
@@ -92,3 +95,20 @@ def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
             sums += [loss(before, pair.asked[1:]), loss(guided, pair.targets), loss(other, pair.targets)]
         losses[places] = torch.stack(sums).view(len(group), 3).cpu().double()
     return Losses(*losses.T.numpy())
+
+
+def figures(topics: Topics, pairs: Sequence[Pair], losses: Losses) -> Metrics:
+    """Loss and perplexity, a mean over tokens, and the preference, of pairs about `topics`."""
+    sad = np.array([pair.ending == "sad" for pair in pairs])
+    tokens = np.array([len(pair.targets) for pair in pairs])
+    whole = topics.ratio(losses.prompt + losses.story, tokens + [len(pair.asked) - 1 for pair in pairs])
+    story = topics.ratio(losses.story, tokens)
+    happy, sad_story = (topics.ratio(losses.story * these, tokens * these) for these in (~sad, sad))
+    return {
+        "loss": whole,
+        "loss, story alone": story,
+        "perplexity": perplexity(whole),
+        "perplexity, story alone": perplexity(story),
+        "perplexity, happy stories": perplexity(happy),
+        "perplexity, sad stories": perplexity(sad_story),
+    } | preference(topics, losses.other - losses.story, sad)

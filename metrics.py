@@ -28,6 +28,9 @@ class Estimate(NamedTuple):
     high: float
 
 
+Metrics = dict[str, Estimate]
+
+
 class Topics:
     """The topics that N rows are about, and how often each of the resamples holds each row."""
 

@@ -78,6 +78,13 @@ class KVCache:
         self.padding = padding if padding is not None and padding.any() else None  # without is faster
         self.length = 0  # tokens held, padding counted
 
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in a layer's k and v (B, H, T, D) of the next T tokens -> all that it holds, (B, H, S, D)."""
+        end = self.length + k.shape[2]
+        for held, new in ((self.keys, k), (self.values, v)):
+            held[layer, :, :, self.length : end] = new
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone. No row may move back: rows[i] >= i, so that none is overwritten."""
         for place, row in enumerate(rows):
@@ -102,14 +109,13 @@ class KVCache:
 
 
 class Linear(nn.Linear):
-    """torch's. For inference on a CPU oneDNN multiplies: torch's own choice for float32, MKL, takes twice as
-    long for one row and four times for 16 on the AMD processor we measured (benchmarks/products.py)."""
+    def reset_parameters(self) -> None:
+        """Nothing: GPT2 draws all weights itself, or none where a file brings them."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        plain = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled()
-        if plain or not torch.backends.mkldnn.is_available() or torch.compiler.is_compiling():
-            return super().forward(x)
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+
+class Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        """Nothing, as above."""
 
 
 class Dropout(nn.Dropout):
@@ -117,12 +123,19 @@ class Dropout(nn.Dropout):
     by one, so the rate is kept to 1/65536."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
         on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
-        if not (self.training and on_cpu and 0 < self.p < 1):
+        if not (on_cpu and 0 < self.p < 1):
             return super().forward(x)
         four_each = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         bits = four_each.view(torch.int16)[: x.numel()].view(x.shape)
         return (x * (1 / (1 - self.p))).masked_fill(bits < round(self.p * 2**16) - 2**15, 0)
+
+
+def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, ...]:
+    """(B, T, 3 C) -> q, k and v, each (B, H, T, D)."""
+    return qkv.unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
 
 
 class Attention(nn.Module):
@@ -138,14 +151,10 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
     ) -> Tensor:
-        B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.num_heads, C // self.num_heads)  # (B, T, 3, H, D)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        T = x.shape[1]
+        q, k, v = split_heads(self.qkv(x), self.num_heads)
         if cache is not None:
-            end = cache.length + T
-            cache.keys[layer, :, :, cache.length : end] = k
-            cache.values[layer, :, :, cache.length : end] = v
-            k, v = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
+            k, v = cache.extend(layer, k, v)
         if self.training and self.dropout.p and x.device.type == "cpu":
             x = self._spelled_out(q, k, v)
         else:
@@ -157,7 +166,7 @@ class Attention(nn.Module):
                 dropout_p=self.dropout.p if self.training else 0.0,
                 is_causal=mask is None and T > 1,  # one new token may see all that the cache holds
             )
-        return self.out_proj(x.transpose(1, 2).reshape(B, T, C))  # (B, T, C)
+        return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, C)
 
     def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """For a CPU, where torch has no fast attention with dropout: all (B, H, T, D)."""
@@ -202,8 +211,8 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.embedding_dim)
-        self.pos_embedding = nn.Embedding(config.context_length, config.embedding_dim)
+        self.token_embedding = Embedding(config.vocab_size, config.embedding_dim)
+        self.pos_embedding = Embedding(config.context_length, config.embedding_dim)
         self.dropout = Dropout(config.dropout_rate)
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
@@ -228,17 +237,27 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         num_layers: int = 6,
         num_heads: int = 6,
     ) -> None:
-        super().__init__()
         if embedding_dim % num_heads:
             raise ValueError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
-        self.config = ModelConfig(
-            dropout_rate, vocab_size, context_length, embedding_dim, num_layers, num_heads
+        self._build(
+            ModelConfig(dropout_rate, vocab_size, context_length, embedding_dim, num_layers, num_heads)
         )
-        self.embeddings = Embeddings(self.config)
-        self.blocks = nn.ModuleList(Block(self.config) for _ in range(num_layers))
-        self.layer_norm = nn.LayerNorm(embedding_dim)
-        self.output_layer = Linear(embedding_dim, vocab_size)
         self._init_weights()
+
+    @classmethod
+    def _without_weights(cls, config: ModelConfig) -> "GPT2":
+        """With memory for weights and nothing in it, which takes no time."""
+        model = cls.__new__(cls, **asdict(config))  # where PyTorchModelHubMixin notes the config
+        model._build(config)
+        return model
+
+    def _build(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.layer_norm = nn.LayerNorm(config.embedding_dim)
+        self.output_layer = Linear(config.embedding_dim, config.vocab_size)
 
     def _init_weights(self) -> None:
         """N(0, 0.02); what adds to the residual stream is scaled by 1/sqrt(2 L): GPT-2 paper, 2.3."""
@@ -255,7 +274,7 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
 
     @property
     def device(self) -> torch.device:
-        return self.output_layer.weight.device
+        return self.layer_norm.weight.device
 
     def hidden(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T) int64 -> (B, T, C), all but the output layer, for callers that need few positions' logits.
@@ -314,8 +333,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
             state = loaded["model_state_dict"] if wrapped else loaded
             if wrapped and isinstance(loaded.get("config"), dict):
                 declared = loaded["config"]
-        with torch.device("meta"):  # shapes alone: the weights come from the file
-            model = GPT2(**asdict(config_of(clean(state, str(file)), declared, str(file))))
+        model = GPT2._without_weights(config_of(clean(state, str(file)), declared, str(file)))
     except CheckpointError:
         raise
     except Exception as error:  # damage makes torch, safetensors and json raise nearly anything

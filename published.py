@@ -41,10 +41,14 @@ def to_published(model: "GPT2") -> ModelState:
     The published modules also keep their causal mask as a buffer. It is no weight, they make it themselves
     when they are built, and its convention is theirs: it is left out.
     """
+    return {name: weight.clone() for name, weight in _published_views(model).items()}
+
+
+def _published_views(model: "GPT2") -> ModelState:
     state: ModelState = {}
     for key, weight in model.state_dict().items():
         names = _names(key, model.config.num_heads)
-        state |= {name: part.clone() for name, part in zip(names, weight.chunk(len(names)), strict=True)}
+        state |= zip(names, weight.chunk(len(names)), strict=True)
     return state
 
 
@@ -58,7 +62,7 @@ def load_published(model: "GPT2", state: Any, source: str) -> None:
     state = clean(state, source)
     if any(weight.dtype == torch.int8 for weight in state.values()):
         int8.quantize(model)
-    wanted = to_published(model)
+    wanted = _published_views(model)
     both = [key for key in wanted if key in state]
     problems = {
         "missing weights": [key for key in wanted if key not in state],
@@ -85,7 +89,7 @@ def load_published(model: "GPT2", state: Any, source: str) -> None:
             key: torch.cat([state[name] for name in _names(key, H)]).to(weight.dtype)
             for key, weight in model.state_dict().items()
         },
-        assign=True,  # the model may be a shape without memory until now
+        assign=True,
     )
 
 

@@ -1,0 +1,126 @@
+"""int8 weights for small hosts: a quarter of the bytes, and twice the speed.
+
+    uv run python quantize.py                                # of the fine-tuned 30m, into int8/ beside it
+    uv run python quantize.py --checkpoint quickstart/model/last --data quickstart/data
+
+Writes a checkpoint that generate.py, evaluate.py and app.py take like any other, with layers of int8.py, and
+says what it cost: both are read from disk and shown the same validation examples.
+"""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import cards
+import hub
+from cli import InputError, parse, run, setting
+from dataset import Example, default_data, load_data, locate_data, read_examples
+from device import choose_compute
+from files import claim_folder, whole_folder
+from generate import Sampling, stream_tokens
+from inference import for_inference
+from int8 import quantize
+from likelihood import encode_pairs, figures, score
+from metrics import Topics
+from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
+from report import cell
+
+REPORT = "int8.json"
+REPORTED = ("perplexity, story alone", "preference")
+
+
+@dataclass(frozen=True)
+class Settings:
+    checkpoint: str | None = setting(None, "a folder, a .pt or .safetensors file, a Hub id")
+    model_size: str = setting(
+        "30m", "without --checkpoint: the one trained here, else the published one", choices=tuple(PRESETS)
+    )
+    output: str | None = setting(None, "folder to write; default: int8/ beside the checkpoint's folder")
+    overwrite: bool = setting(False, "replace int8 weights that are there")
+    data: str | None = setting(
+        None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
+    )
+    examples: int = setting(200, "validation examples to measure on, drawn at random; 0: none", at_least=0)
+    seed: int = setting(0, "of the drawn examples", at_least=0)
+
+
+def place_for(output: str | None, file: Path, name: str) -> Path:
+    """Raises InputError if there is no place by default, or it is the checkpoint's own."""
+    if output is None and hub.is_name(name) and not Path(name).exists():
+        raise InputError(f"--output: none given for {name}; name a folder to write")
+    folder = Path(output) if output is not None else file.parent.with_name("int8")
+    if folder.resolve() == file.parent.resolve():
+        raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
+    return folder
+
+
+def draw_examples(settings: Settings) -> list[Example]:
+    """Raises InputError if there are none to draw."""
+    if not settings.examples:
+        return []
+    source = default_data() if settings.data is None else settings.data
+    data = load_data(source, locate_data(source))
+    if not len(data.get("validation", ())):
+        raise InputError("--data: holds no validation examples; name other data, or --examples 0")
+    examples = read_examples(data["validation"])
+    drawn = np.random.default_rng(settings.seed).permutation(len(examples))[: settings.examples]
+    return [examples[place] for place in drawn]
+
+
+def tokens_per_second(model: GPT2) -> float:
+    """Of one story of 200 tokens, or as many as the context has, behind a prompt of 40."""
+    count = min(200, model.config.context_length - 40)
+    started = time.perf_counter()
+    never = -1  # the end of text
+    steps = stream_tokens(model, [torch.arange(40)], [0], Sampling(count, temperature=0.7), never)
+    return sum(1 for _ in steps) / (time.perf_counter() - started)
+
+
+def compare(files: Sequence[Path], examples: list[Example], seed: int) -> list[list[str]]:
+    """A row for every figure: its name, and what it is of each of the weights files."""
+    models = [for_inference(load_model(file)) for file in files]
+    speeds = [[tokens_per_second(model) for model in models] for _ in range(4)][1:]  # the first warms up
+    rows = [
+        ["bytes", *(f"{file.stat().st_size:,}" for file in files)],
+        ["tokens a second", *(f"{statistics.median(speed):,.0f}" for speed in zip(*speeds, strict=True))],
+    ]
+    if examples:
+        topics = Topics([example.topic for example in examples], seed)
+        pairs = encode_pairs(examples, models[0].config)
+        measured = [figures(topics, pairs, score(model, pairs)) for model in models]
+        rows += [[name, *(cell(each[name], name) for each in measured)] for name in REPORTED]
+    return rows
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    choose_compute("cpu")
+    name = settings.checkpoint or finetuned_checkpoint(settings.model_size)
+    file = locate(name)
+    output = place_for(settings.output, file, name)
+    claim_folder(output, settings.overwrite, REPORT, "int8 weights")
+    model = load_model(file)
+    if model.is_int8:
+        raise InputError(f"--checkpoint {name}: has int8 weights already")
+    examples = draw_examples(settings)
+    origin = hub.origin(name, file.parent)
+    quantize(model)
+    with whole_folder(output) as temporary:
+        model.save_pretrained(temporary)
+        rows = compare([file, temporary / "model.safetensors"], examples, settings.seed)
+        made = origin | {"examples": len(examples), "cpus": os.cpu_count(), "figures": rows}
+        (temporary / "README.md").write_text(cards.int8_card(made))
+        (temporary / REPORT).write_text(json.dumps(made, indent=2) + "\n")
+    print(cards.table(["", "before", "int8"], rows))
+    print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -190,8 +190,8 @@ model = load_model("namespace/name")  # the repo this card stands in
 print(generate_story(model, "a lost dog", "sad"))
 ```
 
-Measured on {made["cpus"]} CPU cores and {made["examples"]:,} held-out examples, with 95% intervals; speed is that of
-one story:
+Measured on {made["cpus"]} CPU cores and {made["examples"]:,} held-out examples, with 95% intervals; tokens
+of one story:
 
 {table(["", "before", "int8"], made["figures"])}
 """

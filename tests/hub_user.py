@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 import generate
-from model import GPT2, to_published
+from model import GPT2
+from published import to_published
 from tests.fake_hub import FakeHub
 
 ROOT = Path(__file__).parent.parent

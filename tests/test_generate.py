@@ -1,12 +1,22 @@
 import io
+import itertools
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import scipy.stats
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import generate
+from cli import InputError
 from dataset import format_instruction, get_tokenizer
 from generate import (
     Request,
@@ -14,12 +24,16 @@ from generate import (
     choose_token,
     generate_story,
     main,
+    stream_story,
     stream_text,
     stream_tokens,
     tell_stories,
 )
+from inference import for_inference
+from int8 import quantize
 from model import GPT2
 from tests.conftest import TINY, tiny_model
+from tests.hub_user import ROOT
 
 EOS = 511
 CONTEXT = TINY["context_length"]
@@ -74,7 +88,8 @@ UNIFORM = (torch.arange(20_000) + 0.5) / 20_000
 
 def share(sampling: Sampling) -> Tensor:
     """How much of [0, 1) leads to each token: the distribution that is sampled from."""
-    chosen = choose_token(LOGITS.expand(len(UNIFORM), -1), UNIFORM, sampling)
+    values, ids = LOGITS.expand(len(UNIFORM), -1).topk(min(sampling.top_k or 6, 6))
+    chosen = choose_token(values, ids, UNIFORM, sampling)
     return torch.bincount(chosen, minlength=len(LOGITS)) / len(UNIFORM)
 
 
@@ -100,9 +115,54 @@ def test_a_tiny_temperature_does_not_overflow() -> None:
     assert share(Sampling(1, temperature=1e-40))[1] == 1
 
 
-def test_temperature_zero_is_the_argmax() -> None:
-    assert share(Sampling(1, temperature=0)).argmax() == 1
+def test_temperature_zero_is_the_likeliest() -> None:
     assert share(Sampling(1, temperature=0))[1] == 1
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(1, 1.0, None),
+        Sampling(1, 0.6, None),
+        Sampling(1, 1.7, None),
+        Sampling(1, 1.0, 5),
+        Sampling(1, 1.0, None, 0.7),
+        Sampling(1, 1.3, 7, 0.8),
+        Sampling(1, 0.9, 8, 0.9, ending_strength=1.8),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "for inference", "int8"])
+def test_a_chi_square_test_finds_no_other_distribution_in_what_is_drawn(
+    kind: str, sampling: Sampling
+) -> None:
+    model = tiny_model(vocab_size=12, embedding_dim=16, num_layers=1)
+    model.output_layer.weight.data *= 0.3  # so that every token has a chance
+    if kind == "int8":
+        quantize(model)
+    asked, other = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([9, 2, 6])
+    with torch.no_grad():
+        states = [model.hidden(ids[None])[:, -1] for ids in (asked, other)]
+        logits = model.output_layer(torch.lerp(states[1], states[0], sampling.ending_strength))[0].double()
+    if kind == "for inference":
+        model = for_inference(model)
+    draws = 4000
+    rows = 1 if kind == "for inference" else draws  # one row at a time takes the shorter way
+    others = [other] * rows if sampling.ending_strength != 1 else []
+    drawn = torch.cat(
+        [
+            step
+            for first in range(0, draws, rows)
+            for step in stream_tokens(model, [asked] * rows, range(first, first + rows), sampling, -1, others)
+        ]
+    )
+    order = logits.argsort(descending=True)[: sampling.top_k]
+    likely = torch.softmax(logits[order] / sampling.temperature, -1)
+    kept = int((likely.cumsum(-1) - likely < sampling.top_p).sum())
+    order, likely = order[:kept], likely[:kept] / likely[:kept].sum()
+    counts = torch.bincount(drawn, minlength=12)
+    assert counts[order].sum() == draws
+    assert len(order) > 2
+    assert scipy.stats.chisquare(counts[order].numpy(), (likely * draws).numpy()).pvalue > 0.001
 
 
 @pytest.mark.parametrize(
@@ -147,6 +207,22 @@ def test_prompts_of_different_lengths_told_together_give_what_each_gives_alone(
         assert [story] == tell_stories(model, [request], sampling), request
 
 
+@pytest.mark.parametrize("strength", [1.0, 1.6])
+def test_rows_that_have_ended_are_no_longer_computed_and_the_others_do_not_notice(strength: float) -> None:
+    model = tiny_model().double()
+    model.output_layer.bias.data[EOS] = 4.0  # rows end all the time
+    topics = ["a dog", "two little rabbits and a very long way home", "x", "Tom and Mia " * 5] * 4
+    requests = [Request(topic, "sad", seed) for seed, topic in enumerate(topics)]
+    sampling = Sampling(60, temperature=2.0, top_k=None, ending_strength=strength)
+    alone = [tell_stories(model, [request], sampling)[0] for request in requests]
+    rows = []
+    model.layer_norm.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    assert tell_stories(model, requests, sampling) == alone
+    going = [sum(story.tokens >= step for story in alone) for step in range(len(rows))]
+    assert rows == [count * (2 if strength != 1 else 1) for count in going]
+    assert len(set(going)) > 8
+
+
 @torch.no_grad()
 def guided_greedy(model: GPT2, asked: Tensor, other: Tensor, strength: float, count: int) -> list[int]:
     """The formula as it is written, each prompt on its own, the whole text again for every token."""
@@ -174,13 +250,81 @@ def test_ending_strength_runs_from_the_other_ending_to_the_asked_one_and_beyond(
     assert told("sad", 2.0) not in (told("sad", 1.0), told("happy", 2.0))
 
 
-def test_streamed_text_never_splits_a_character() -> None:
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), st.sampled_from([300, 4096, 50257]))
+def test_pieces_of_text_are_whole_characters_and_together_the_text(text: str, vocab_size: int) -> None:
+    ids = get_tokenizer(vocab_size).encode_ordinary(text)
+    pieces = list(stream_text(iter(ids), vocab_size))
+    assert "".join(pieces) == text
+    assert all(pieces)
+
+
+def test_a_text_that_is_cut_inside_a_character_says_so() -> None:
     text = "A fox \U0001f98a met a na\u00efve \u72d7."
     ids = get_tokenizer(300).encode_ordinary(text)
-    pieces = list(stream_text(iter(ids), 300))
-    assert "".join(pieces) == text
-    assert "\ufffd" not in "".join(pieces)
     assert "".join(stream_text(iter(ids[:8]), 300)).endswith("\ufffd")  # cut inside the fox
+
+
+def ready(kind: str) -> GPT2:
+    """A tiny model as it is, made ready for inference, or with int8 weights."""
+    model = tiny_model()
+    if kind == "int8":
+        quantize(model)
+    return for_inference(model) if kind == "for inference" else model
+
+
+KINDS = pytest.mark.parametrize("kind", ["plain", "for inference", "int8"])
+
+
+@KINDS
+def test_a_streamed_story_that_is_closed_or_fails_leaves_nothing_behind(kind: str) -> None:
+    model = ready(kind)
+    request, sampling = Request("a dog", "sad", 3), Sampling(40, ending_strength=1.5)
+    story = tell_stories(model, [request], sampling)[0].text
+    cut = stream_story(model, request, sampling)
+    pieces = [next(cut) for _ in range(5)]
+    cut.close()  # type: ignore[attr-defined]
+    assert story.startswith("".join(pieces))
+    assert next(cut, None) is None
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+    calls = []
+
+    def fail_later(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 7:
+            raise MemoryError("in the middle")
+
+    hook = model.layer_norm.register_forward_pre_hook(fail_later)
+    with pytest.raises(MemoryError, match="in the middle"):
+        list(stream_story(model, request, sampling))
+    assert not torch.is_inference_mode_enabled()
+    hook.remove()
+    assert "".join(stream_story(model, request, sampling)) == story
+
+
+@KINDS
+def test_two_stories_at_once_on_one_model_are_those_that_each_is_alone(kind: str) -> None:
+    """Step by step in turn, and in two threads."""
+    model = ready(kind)
+    requests, sampling = [Request("a dog", "sad", 3), Request("two cats", "happy", 4)], Sampling(120)
+    alone = [tell_stories(model, [request], sampling)[0].text for request in requests]
+    streams = [stream_story(model, request, sampling) for request in requests]
+    in_turn = zip(*itertools.zip_longest(*streams, fillvalue=""), strict=True)
+    assert ["".join(pieces) for pieces in in_turn] == alone
+    both_ready = threading.Barrier(2)
+
+    def tell(request: Request) -> list[str]:
+        both_ready.wait(60)
+        return ["".join(stream_story(model, request, sampling)) for _ in range(3)]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(tell, requests)) == [[text] * 3 for text in alone]
+
+
+def test_a_bad_topic_is_refused_before_the_first_piece(model: GPT2) -> None:
+    with pytest.raises(InputError, match="--topic: is empty"):
+        stream_story(model, Request(" ", "sad", 0), Sampling())
 
 
 def test_generate_story_leaves_the_prompt_out_and_knows_the_smaller_vocabularys_end(model: GPT2) -> None:
@@ -277,3 +421,24 @@ def test_bad_input_gets_one_clear_line(checkpoint: str, complaint: Callable) -> 
 def test_without_a_fine_tuned_model_it_says_how_to_get_one(complaint: Callable) -> None:
     answer = complaint(main, "--model-size", "nano", "--topic", "a dog", "--ending", "sad")
     assert "finetune.py --model-size nano" in answer
+
+
+def in_a_process(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_torch_takes_no_more_threads_than_there_are_cores_for_this_process() -> None:
+    """joblib knows a container's limits; this variable of its own is one that a test can set."""
+    told = "import torch, device; device.choose_compute('cpu'); print(torch.get_num_threads())"
+    assert in_a_process(told, LOKY_MAX_CPU_COUNT="1", OMP_NUM_THREADS="2") == "1"
+    assert in_a_process(told, OMP_NUM_THREADS="1") == "1"
+
+
+def test_a_story_starts_without_what_only_other_scripts_need() -> None:
+    others = "datasets", "pyarrow", "pandas", "sklearn", "matplotlib", "transformers", "torch._dynamo"
+    told = f"import sys, generate; print([name for name in {others} if name in sys.modules])"
+    assert in_a_process(told) == "[]"

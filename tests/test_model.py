@@ -5,21 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import save_file
 
+from benchmarks.peers import to_transformers
 from generate import main as generate_main
 from model import (
     GPT2,
     PRESETS,
-    CheckpointError,
     Dropout,
     KVCache,
     base_checkpoint,
     finetuned_checkpoint,
     load_model,
-    to_published,
 )
+from published import CheckpointError, to_published
 from tests.conftest import TINY, tiny_model
 from tests.published_gpt2 import PublishedGPT2
 
@@ -139,31 +138,7 @@ def test_saving_and_loading_changes_no_bit(model: GPT2, tmp_path: Path) -> None:
 
 
 def test_logits_and_greedy_ids_equal_transformers(model: GPT2) -> None:
-    config = transformers.GPT2Config(
-        vocab_size=512,
-        n_positions=384,
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        activation_function="gelu",
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.lm_head = torch.nn.Linear(32, 512)
-    renamed = {}
-    for name, weight in model.state_dict().items():
-        name = name.replace("embeddings.token_embedding", "transformer.wte")
-        name = name.replace("embeddings.pos_embedding", "transformer.wpe")
-        name = name.replace("blocks.", "transformer.h.").replace("mha.qkv", "attn.c_attn")
-        name = name.replace("mha.out_proj", "attn.c_proj").replace("feed_forward.layers.0", "mlp.c_fc")
-        name = name.replace("feed_forward.layers.2", "mlp.c_proj").replace("layer_norm1", "ln_1")
-        name = name.replace("layer_norm2", "ln_2").replace("layer_norm", "transformer.ln_f")
-        name = name.replace("output_layer", "lm_head")
-        transposed = ".c_" in name and name.endswith("weight")  # their Conv1D keeps (in, out)
-        renamed[name] = weight.T if transposed else weight
-    theirs.load_state_dict(renamed)
+    theirs = to_transformers(model)
     torch.testing.assert_close(model(IDS), theirs(IDS).logits, atol=1e-5, rtol=1e-5)
     assert torch.equal(model(IDS).argmax(-1), theirs(IDS).logits.argmax(-1))
 
@@ -188,6 +163,16 @@ def test_hidden_with_a_cache_equals_hidden_without(model: GPT2) -> None:
         model.hidden(IDS[:, i : i + 1], cache) for i in range(25, 40)
     ]
     torch.testing.assert_close(torch.cat(parts, 1), model.hidden(IDS), atol=1e-5, rtol=1e-5)
+
+
+def test_rows_that_a_cache_keeps_go_on_as_they_were(model: GPT2) -> None:
+    padding = torch.tensor([4, 0, 9])
+    whole, some = KVCache(model, 3, 40, padding), KVCache(model, 3, 40, padding)
+    model.hidden(IDS[:, :25], whole), model.hidden(IDS[:, :25], some)
+    some.keep([2, 1])
+    for i in range(25, 30):
+        kept = model.hidden(IDS[[2, 1], i : i + 1], some)
+        torch.testing.assert_close(kept, model.hidden(IDS[:, i : i + 1], whole)[[2, 1]], atol=1e-5, rtol=1e-5)
 
 
 def test_past_the_context_length_is_an_error(model: GPT2) -> None:

@@ -154,45 +154,51 @@ def stream_tokens(
     are rows of one batch. The output layer is affine, so it is enough to mix what enters it.
     """
     context = model.config.context_length
-    rows = [row for both in zip(prompts, others, strict=True) for row in both] if others else [*prompts]
-    per_story = len(rows) // len(prompts)
+    each = list(zip(prompts, others, strict=True)) if others else [(prompt,) for prompt in prompts]
+    rows = [row for story in each for row in story]  # R of them, one or two for each story
     longest = max(map(len, rows))
     padding = torch.tensor([longest - len(row) for row in rows], device=model.device)  # (R,)
-    ids = torch.full((len(rows), longest + sampling.max_new_tokens), eos_id, device=model.device)
-    ids[:, :longest] = pad_sequence(rows, batch_first=True, padding_side="left")
-    going = list(range(len(prompts)))  # the stories that go on, in the order of their rows
+    room = torch.full((len(rows), sampling.max_new_tokens), eos_id, device=model.device)
+    ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
+    ids = torch.cat([ids, room], 1).view(len(prompts), len(each[0]), -1)  # (stories, 1 or 2, all tokens)
+    going = list(range(len(prompts)))  # the stories that go on, as they lie in `ids`
     draws = [random.Random(seed) for seed in seeds]
-    cache = KVCache(model, len(rows), min(ids.shape[1], context), padding)
-    for length in range(longest, ids.shape[1]):
+    cache = KVCache(model, len(rows), min(ids.shape[2], context), padding)
+    for length in range(longest, ids.shape[2]):
         if length > context:  # every position has moved: nothing cached holds
-            cache = KVCache(model, len(ids), context, (padding - (length - context)).clamp(min=0))
-        unread = ids[:, max(0, length - context) + cache.length : length]
+            cache = KVCache(model, len(padding), context, (padding - (length - context)).clamp(min=0))
+        unread = ids.flatten(0, 1)[:, max(0, length - context) + cache.length : length]  # (R, T)
         hidden = model.hidden(unread, cache)[:, -1]  # (R, C)
         if others:
             asked, other = hidden.view(len(going), 2, -1).unbind(1)
             hidden = torch.lerp(other, asked, sampling.ending_strength)  # (stories, C)
         uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
         chosen = choose_token(*likeliest(model, hidden, sampling), uniform, sampling)  # (stories,)
-        ids[:, length] = chosen.repeat_interleave(per_story)
-        step = torch.full((len(prompts),), eos_id, device=model.device)
-        step[going] = chosen
-        yield step
-        if (ended := chosen == eos_id).any():
+        ids[:, :, length] = chosen[:, None]
+        if len(going) == len(prompts):
+            yield chosen
+        else:
+            step = torch.full((len(prompts),), eos_id, device=model.device)
+            step[going] = chosen
+            yield step
+        ended = [token == eos_id for token in chosen.tolist()]
+        if all(ended):
+            return
+        if any(ended):
             places = _close_gaps(ended)
-            if not places:
-                return
-            going = [going[place] for place in places]
-            kept = [place * per_story + i for place in places for i in range(per_story)]
-            ids, padding = ids[kept], padding[kept]
+            going, ids = [going[place] for place in places], ids[places]
+            kept = [place * len(each[0]) + i for place in places for i in range(len(each[0]))]
+            padding = padding[kept]
             cache.keep(kept)
 
 
-def _close_gaps(ended: Tensor) -> list[int]:
-    """(B,) bool -> the places of those that go on; the last ones move into the gaps, so that few move."""
+def _close_gaps(ended: Sequence[bool]) -> list[int]:
+    """The places of those that go on; the last ones move into the gaps, so that few move."""
     places = list(range(len(ended)))
-    for gap in reversed(ended.nonzero().flatten().tolist()):
-        places[gap] = places[-1]
-        places.pop()
+    for gap in reversed(range(len(ended))):
+        if ended[gap]:
+            places[gap] = places[-1]
+            places.pop()
     return places
 
 

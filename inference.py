@@ -62,13 +62,14 @@ class OutputLayer(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight.detach(), linear.bias.detach()  # (V, C), (V,)
+        self.packed, self.bias = pack(linear)  # for all logits
+        self.weight = linear.weight.detach()  # (V, C), for single ones: packed, rows cannot be picked
         self.rough = Int8Linear(linear)
         known = self.rough.weight * self.rough.scale[:, None]
         self.errors = torch.stack([(self.weight - known).norm(dim=-1), known.norm(dim=-1)])  # (2, V)
 
     def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.weight, self.bias)
+        return product(x, self.packed, self.bias)
 
     def largest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k largest logits of x (1, C), descending, and their tokens, both (1, k): those of `forward`.

@@ -80,10 +80,10 @@ class KVCache:
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Take in a layer's k and v (B, H, T, D) of the next T tokens -> all that it holds, (B, H, S, D)."""
-        end = self.length + k.shape[2]
-        for held, new in ((self.keys, k), (self.values, v)):
-            held[layer, :, :, self.length : end] = new
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        keys, values, T = self.keys[layer], self.values[layer], k.shape[2]
+        keys.narrow(2, self.length, T).copy_(k)
+        values.narrow(2, self.length, T).copy_(v)
+        return keys.narrow(2, 0, self.length + T), values.narrow(2, 0, self.length + T)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone. No row may move back: rows[i] >= i, so that none is overwritten."""
@@ -135,7 +135,8 @@ class Dropout(nn.Dropout):
 
 def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, ...]:
     """(B, T, 3 C) -> q, k and v, each (B, H, T, D)."""
-    return qkv.unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+    B, T, _ = qkv.shape
+    return qkv.view(B, T, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
 
 
 class Attention(nn.Module):

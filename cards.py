@@ -174,6 +174,8 @@ def int8_card(made: Mapping[str, Any]) -> str:
         pipeline_tag="text-generation",
         base_model=_hub_id(made["name"], made["commit"]),
     )
+    n = made["examples"]
+    measured = f"; the rest is of {n:,} held-out examples, with 95% intervals" if n else ""
     return f"""---
 {metadata.to_yaml()}
 ---
@@ -190,8 +192,7 @@ model = load_model("namespace/name")  # the repo this card stands in
 print(generate_story(model, "a lost dog", "sad"))
 ```
 
-Measured on {made["cpus"]} CPU cores and {made["examples"]:,} held-out examples, with 95% intervals; tokens
-of one story:
+Tokens a second are those of one story with {made["threads"]} CPU threads{measured}.
 
 {table(["", "before", "int8"], made["figures"])}
 """

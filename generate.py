@@ -16,7 +16,7 @@ import codecs
 import json
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,7 +87,9 @@ class Settings:
 
 
 class Request(NamedTuple):
-    """A story to tell. Which it will be depends on these three and the sampling, on nothing else."""
+    """A story to tell. These three and the sampling decide which it will be, whatever is told with it. (Sums
+    are rounded otherwise in another batch: in float32 one story in hundreds turns out differently, in int8
+    one in twenty.)"""
 
     topic: str
     ending: str
@@ -113,7 +115,8 @@ def choose_token(values: Tensor, ids: Tensor, uniform: Tensor, sampling: Samplin
     if sampling.temperature == 0:
         return ids[:, 0]
     values = values.float()
-    probabilities = torch.softmax((values - values[:, :1]) / sampling.temperature, -1)
+    temperature = max(sampling.temperature, torch.finfo(torch.float32).tiny)
+    probabilities = torch.softmax((values - values[:, :1]) / temperature, -1)
     if sampling.top_p < 1:
         before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens hold together
         probabilities = probabilities.masked_fill((before >= sampling.top_p) & (before > 0), 0.0)
@@ -141,12 +144,12 @@ def stream_tokens(
     sampling: Sampling,
     eos_id: int,
     others: Sequence[Tensor] = (),
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """B prompts, each (T,) int64 -> yields the next ids (B,) int64, step by step, until every row has ended.
 
-    A row that has ended yields `eos_id` from then on, and costs nothing. Row i draws from `seeds[i]` alone,
-    so it is the same whatever else is in the batch. Past the context length the oldest tokens are forgotten,
-    and each step costs a whole forward pass.
+    A row that has ended yields `eos_id` from then on, and costs nothing. Row i draws from `seeds[i]` alone:
+    but for rounding, it is the same whatever else is in the batch. Past the context length the oldest tokens
+    are forgotten, and each step costs a whole forward pass.
 
     With `others`, B prompts that ask for the other ending, every token is drawn from the guided logits
         other + S (asked - other)
@@ -154,13 +157,13 @@ def stream_tokens(
     are rows of one batch. The output layer is affine, so it is enough to mix what enters it.
     """
     context = model.config.context_length
-    each = list(zip(prompts, others, strict=True)) if others else [(prompt,) for prompt in prompts]
-    rows = [row for story in each for row in story]  # R of them, one or two for each story
+    per_story = 2 if others else 1
+    rows = [row for both in zip(prompts, others, strict=True) for row in both] if others else [*prompts]  # R
     longest = max(map(len, rows))
     padding = torch.tensor([longest - len(row) for row in rows], device=model.device)  # (R,)
     room = torch.full((len(rows), sampling.max_new_tokens), eos_id, device=model.device)
     ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
-    ids = torch.cat([ids, room], 1).view(len(prompts), len(each[0]), -1)  # (stories, 1 or 2, all tokens)
+    ids = torch.cat([ids, room], 1).view(len(prompts), per_story, -1)  # (stories, 1 or 2, all tokens)
     going = list(range(len(prompts)))  # the stories that go on, as they lie in `ids`
     draws = [random.Random(seed) for seed in seeds]
     cache = KVCache(model, len(rows), min(ids.shape[2], context), padding)
@@ -175,19 +178,16 @@ def stream_tokens(
         uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
         chosen = choose_token(*likeliest(model, hidden, sampling), uniform, sampling)  # (stories,)
         ids[:, :, length] = chosen[:, None]
-        if len(going) == len(prompts):
-            yield chosen
-        else:
-            step = torch.full((len(prompts),), eos_id, device=model.device)
-            step[going] = chosen
-            yield step
+        step = torch.full((len(prompts),), eos_id, device=model.device)
+        step[going] = chosen
+        yield step
         ended = [token == eos_id for token in chosen.tolist()]
         if all(ended):
             return
         if any(ended):
             places = _close_gaps(ended)
             going, ids = [going[place] for place in places], ids[places]
-            kept = [place * len(each[0]) + i for place in places for i in range(len(each[0]))]
+            kept = [place * per_story + i for place in places for i in range(per_story)]
             padding = padding[kept]
             cache.keep(kept)
 
@@ -202,7 +202,7 @@ def _close_gaps(ended: Sequence[bool]) -> list[int]:
     return places
 
 
-def stream_text(tokens: Iterator[int], vocab_size: int) -> Iterator[str]:
+def stream_text(tokens: Iterator[int], vocab_size: int) -> Generator[str, None, None]:
     """Ids -> pieces of text as soon as they are whole characters."""
     tokenizer = get_tokenizer(vocab_size)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -245,8 +245,8 @@ def encode_requests(
     return asked, [encode_prompt(model, topic, other_ending(ending)) for topic, ending, _ in requests]
 
 
-def stream_story(model: GPT2, request: Request, sampling: Sampling) -> Iterator[str]:
-    """A story in pieces of whole characters, each as soon as it is told. To stop it, close the iterator.
+def stream_story(model: GPT2, request: Request, sampling: Sampling) -> Generator[str, None, None]:
+    """A story in pieces of whole characters, each as soon as it is told. To stop it, close the generator.
 
     Raises InputError, before the first piece, if the topic is empty or leaves no room for a story.
     """

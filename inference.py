@@ -10,11 +10,12 @@ one story's next token needs a few logits out of 50,257: int8 weights tell which
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from int8 import Int8Linear, to_int8
-from model import GPT2, Block, KVCache, split_heads
+from int8 import Int8Linear, has_exact_products, to_int8
+from model import GPT2, Block, KVCache, attend, split_heads
+
+ROUNDING = 1e-5  # of float32 sums, by the lengths of what is multiplied; ten times what was seen
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor, then: str = "none") -> Tensor:
@@ -48,11 +49,9 @@ class PackedBlock(nn.Module):
         self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
     ) -> Tensor:
         q, k, v = split_heads(product(self.layer_norm1(x), *self.qkv), self.num_heads)
-        is_causal = mask is None and x.shape[1] > 1
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
-        x = product_plus(attended.transpose(1, 2).flatten(2), *self.out_proj, x)
+        x = product_plus(attend(q, k, v, mask).transpose(1, 2).flatten(2), *self.out_proj, x)
         wide = product(self.layer_norm2(x), *self.up, then="gelu")
         return product_plus(wide, *self.down, x)
 
@@ -64,42 +63,69 @@ class OutputLayer(nn.Module):
         super().__init__()
         self.packed, self.bias = pack(linear)  # for all logits
         self.weight = linear.weight.detach()  # (V, C), for single ones: packed, rows cannot be picked
-        self.rough = Int8Linear(linear)
-        known = self.rough.weight * self.rough.scale[:, None]
-        self.errors = torch.stack([(self.weight - known).norm(dim=-1), known.norm(dim=-1)])  # (2, V)
+        self.int8 = Int8Linear(linear)  # tells which
+        written_out = self.int8.written_out()
+        lengths = written_out.norm(dim=-1)
+        self.errors = torch.stack([(self.weight - written_out).norm(dim=-1) + ROUNDING * lengths, lengths])
+        self.rounding = ROUNDING * self.bias.abs()
 
     def forward(self, x: Tensor) -> Tensor:
         return product(x, self.packed, self.bias)
 
-    def largest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k largest logits of x (1, C), descending, and their tokens, both (1, k): those of `forward`.
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The least and the most that each logit of x (1, C) can be, both (V,).
 
         With x' and W' rounded to int8, by the triangle and the Cauchy-Schwarz inequality
-            |W[n] x - W'[n] x'| <= |W[n] - W'[n]| |x| + |W'[n]| |x - x'|,
-        so no token can be among the k largest whose logit is at most less than k others are at least. What is
-        left, some hundreds, is computed in float32.
+            |W[n] x - W'[n] x'| <= |W[n] - W'[n]| |x| + |W'[n]| |x - x'|
         """
         whole, scale = to_int8(x)
         lengths = torch.cat([x.norm(dim=-1), (x - whole * scale).norm(dim=-1)])  # (2,)
-        bound = (lengths * 1.001) @ self.errors  # (V,); a thousandth for the rounding of all these sums
-        rough = self.rough(x)[0]
-        block = max(len(rough) // (16 * k), 1)  # the largest of k blocks are k logits, and sooner found
-        least = (rough - bound)[: len(rough) // block * block].view(-1, block).amax(-1).topk(k).values[-1]
-        tokens = (rough + bound >= least).nonzero().squeeze(-1)
-        values, places = torch.addmv(self.bias[tokens], self.weight[tokens], x[0]).topk(k)
-        return values[None], tokens[places][None]
+        logits, bound = self.int8(x)[0], lengths @ self.errors + self.rounding
+        return logits - bound, logits + bound
+
+    def largest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k largest logits of x (1, C), descending, and their tokens, both (1, k): those of `forward` but
+        for rounding. None can be among them that is at most less than k others are at least; what is left,
+        some hundreds of 50,257, is computed in float32."""
+        V = len(self.weight)
+        if 16 * k <= V and has_exact_products():
+            least, most = self.bounds(x)
+            block = V // (16 * k)  # the largest of k blocks are k logits, and sooner found
+            enough = least[: V // block * block].view(-1, block).amax(-1).topk(k).values[-1]
+            tokens = (most >= enough).nonzero().squeeze(-1)
+            if len(tokens) <= V // 8:
+                values, places = torch.addmv(self.bias[tokens], self.weight[tokens], x[0]).topk(k)
+                return values[None], tokens[places][None]
+        values, tokens = self(x).topk(k)
+        return values, tokens
 
 
 def for_inference(model: GPT2) -> GPT2:
-    """Change `model` in place and return it, as it is where nothing is to be gained: on a GPU, in int8."""
+    """Change `model` in place and return it: float32 on a CPU becomes faster, int8 becomes float32 where a
+    processor has no use for it, all else stays as it is."""
+    on_cpu = model.device.type == "cpu"
+    if model.is_int8 and not (on_cpu and has_exact_products()):
+        _write_out(model)
     weight = model.output_layer.weight
-    if (
-        model.device.type != "cpu"
-        or weight.dtype != torch.float32
-        or not torch.backends.mkldnn.is_available()
-    ):
+    if not on_cpu or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return model
-    model.output_layer = OutputLayer(model.output_layer)  # type: ignore[assignment]
-    blocks: Any = model.blocks
-    model.blocks = nn.ModuleList(map(PackedBlock, blocks))
+    if not isinstance(model.output_layer, OutputLayer):
+        model.output_layer = OutputLayer(model.output_layer)  # type: ignore[assignment]
+        blocks: Any = model.blocks
+        model.blocks = nn.ModuleList(map(PackedBlock, blocks))
+        model.register_state_dict_pre_hook(_refuse)
     return model
+
+
+def _write_out(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, Int8Linear):
+            linear = nn.Linear(1, 1)
+            linear.weight, linear.bias = nn.Parameter(child.written_out()), nn.Parameter(child.bias)
+            setattr(module, name, linear)
+        else:
+            _write_out(child)
+
+
+def _refuse(*_: object) -> None:
+    raise RuntimeError("a model that was made ready for inference cannot be saved; load it anew")

@@ -10,6 +10,8 @@ beside it. Source: Dettmers et al. 2022, "LLM.int8()", 2.1, there called vector-
 Biases and layer norms stay as they are. Nothing here can be trained.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,15 +21,25 @@ LARGEST = 127
 
 def to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
     """(..., K) float -> whole numbers (..., K) int8 and scales (..., 1), whose product is x, rounded."""
+    if x.is_meta:  # shapes alone, for weights to be loaded into; computing them would import for a second
+        return torch.empty_like(x, dtype=torch.int8), x[..., :1]
     scale = x.abs().amax(-1, keepdim=True).clamp_(min=1e-30) / LARGEST
     return (x / scale).round_().to(torch.int8), scale
+
+
+@functools.cache
+def has_exact_products() -> bool:
+    """Whether this CPU adds up int8 products in 32 bits. Before VNNI (Intel 2019, AMD 2022) oneDNN adds pairs
+    of them in 16, which overflow."""
+    row = torch.full((1, 64), LARGEST, dtype=torch.int8)
+    return bool(torch._int_mm(row, row.repeat(8, 1).t()).eq(64 * LARGEST**2).all())
 
 
 class Int8Linear(nn.Module):
     """Takes the place of a linear layer: (..., K) -> (..., N).
 
-    On a CPU both sides of the product are int8, and its sums are exact. Elsewhere (not tried) the weight is
-    written out: `_int_mm` there asks for shapes that one story does not have.
+    Where there are no exact products of whole numbers, the weight is written out; so it is on a GPU (not
+    tried), where `_int_mm` asks for shapes that one story does not have. inference.py does that once for all.
     """
 
     weight: Tensor  # (N, K) int8
@@ -42,11 +54,15 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", linear.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return F.linear(x, self.weight.to(x.dtype) * self.scale[:, None], self.bias)
+        if x.device.type != "cpu" or not has_exact_products():
+            return F.linear(x, self.written_out(), self.bias)
         whole, scale = to_int8(x.reshape(-1, x.shape[-1]))
         sums = torch._int_mm(whole, self.weight.t())  # (rows, N) int32, by oneDNN
         return torch.addcmul(self.bias, sums * self.scale, scale).view(*x.shape[:-1], -1)
+
+    def written_out(self) -> Tensor:
+        """The weight that the whole numbers stand for, (N, K)."""
+        return self.weight * self.scale[:, None]
 
 
 class Int8Embedding(nn.Module):

@@ -94,6 +94,7 @@ class KVCache:
         self.keys, self.values = self.keys[:, : len(rows)], self.values[:, : len(rows)]
         if self.padding is not None:
             self.padding = self.padding[rows]
+            self.padding = self.padding if self.padding.any() else None
 
     def positions(self, T: int) -> tuple[Tensor, Tensor | None]:
         """Of the next T tokens, (T,) or (B, T), and which of all S tokens each may see, (B, 1, T, S) bool;
@@ -139,6 +140,13 @@ def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, ...]:
     return qkv.view(B, T, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D). Without a mask, the T tokens are all S and each
+    sees those up to itself, or there is one new one, which sees all."""
+    is_causal = mask is None and q.shape[2] > 1
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
+
+
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
@@ -152,21 +160,13 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
     ) -> Tensor:
-        T = x.shape[1]
         q, k, v = split_heads(self.qkv(x), self.num_heads)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         if self.training and self.dropout.p and x.device.type == "cpu":
             x = self._spelled_out(q, k, v)
         else:
-            x = F.scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=mask,
-                dropout_p=self.dropout.p if self.training else 0.0,
-                is_causal=mask is None and T > 1,  # one new token may see all that the cache holds
-            )
+            x = attend(q, k, v, mask, self.dropout.p if self.training else 0.0)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, C)
 
     def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -247,9 +247,10 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
 
     @classmethod
     def _without_weights(cls, config: ModelConfig) -> "GPT2":
-        """With memory for weights and nothing in it, which takes no time."""
+        """Shapes alone, for weights to be put into."""
         model = cls.__new__(cls, **asdict(config))  # where PyTorchModelHubMixin notes the config
-        model._build(config)
+        with torch.device("meta"):
+            model._build(config)
         return model
 
     def _build(self, config: ModelConfig) -> None:

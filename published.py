@@ -76,6 +76,7 @@ def load_published(model: "GPT2", state: Any, source: str) -> None:
             f"{key} {state[key].dtype}, not {wanted[key].dtype}"
             for key in both
             if state[key].is_floating_point() != wanted[key].is_floating_point()
+            or (state[key].dtype != torch.int8 and not state[key].is_floating_point())
         ],
         "not a number, or infinite": [key for key in both if not state[key].isfinite().all()],
     }
@@ -89,7 +90,7 @@ def load_published(model: "GPT2", state: Any, source: str) -> None:
             key: torch.cat([state[name] for name in _names(key, H)]).to(weight.dtype)
             for key, weight in model.state_dict().items()
         },
-        assign=True,
+        assign=True,  # `model` may have been without memory
     )
 
 

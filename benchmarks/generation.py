@@ -2,14 +2,14 @@
 
     uv run --group benchmarks python -m benchmarks.generation        # six minutes on two cores
 
-All sides have the same weights (random unless --checkpoint: speed does not depend on them), the same prompts
-of random tokens, as many threads as torch takes, and draw as many tokens from the 50 likeliest at temperature
-0.7, no matter which. Each turn is a process of its own, the sides take turns, figures are medians over the
-rounds. Before it is timed, every float32 side shows that it tells the same story without chance.
+All sides have the same weights, random unless --checkpoint (a trained model leaves fewer tokens to choose
+from, which helps ours a little), the same prompts of random tokens, as many threads as torch takes, and draw
+as many tokens from the 50 likeliest at temperature 0.7, no matter which. Each turn is a process of its own,
+the sides take turns, figures are medians over the rounds. Where nothing is left to chance, all float32 sides
+must tell the same story.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -182,7 +182,8 @@ def start(checkpoint: Path) -> float:
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        process.stdout.read(1)
+        if not process.stdout.read(1):
+            raise InputError("generate.py: told nothing")
         return time.perf_counter() - started
 
 
@@ -241,7 +242,7 @@ def report(settings: Settings, rounds: list[dict[str, dict[str, Any]]]) -> None:
     for side in SIDES:
         same = all(figures[side]["likeliest"] == figures["ours"]["likeliest"] for figures in rounds)
         if not same and "int8" not in side:
-            print(f"{SIDES[side]}: tells other tokens than ours where nothing is left to chance")
+            raise InputError(f"{SIDES[side]}: tells another story than ours where nothing is left to chance")
     for side, versus, number in (
         ("ours", "obvious", "one"),
         ("ours", "transformers", "one"),
@@ -259,7 +260,7 @@ def report(settings: Settings, rounds: list[dict[str, dict[str, Any]]]) -> None:
     config = PRESETS[settings.model_size].config
     print(
         f"{settings.checkpoint or settings.model_size}, {config.num_layers} layers, "
-        f"{settings.max_tokens} tokens behind {settings.prompt_tokens}, {os.cpu_count()} cores"
+        f"{settings.max_tokens} tokens behind {settings.prompt_tokens}, {torch.get_num_threads()} threads"
     )
 
 

@@ -26,10 +26,16 @@ def to_transformers(model: GPT2) -> transformers.GPT2LMHeadModel:
     theirs = transformers.GPT2LMHeadModel(config).eval()
     theirs.lm_head = torch.nn.Linear(c.embedding_dim, c.vocab_size)
     names = {
-        **{"embeddings.token_embedding": "transformer.wte", "embeddings.pos_embedding": "transformer.wpe"},
-        **{"blocks.": "transformer.h.", "mha.qkv": "attn.c_attn", "mha.out_proj": "attn.c_proj"},
-        **{"feed_forward.layers.0": "mlp.c_fc", "feed_forward.layers.2": "mlp.c_proj"},
-        **{"layer_norm1": "ln_1", "layer_norm2": "ln_2", "layer_norm": "transformer.ln_f"},
+        "embeddings.token_embedding": "transformer.wte",
+        "embeddings.pos_embedding": "transformer.wpe",
+        "blocks.": "transformer.h.",
+        "mha.qkv": "attn.c_attn",
+        "mha.out_proj": "attn.c_proj",
+        "feed_forward.layers.0": "mlp.c_fc",
+        "feed_forward.layers.2": "mlp.c_proj",
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "layer_norm": "transformer.ln_f",
         "output_layer": "lm_head",
     }
     renamed = {}
@@ -52,27 +58,25 @@ def to_ctranslate2(model: GPT2, folder: Path) -> None:
     )
 
     def norm(theirs: Any, ours: Any) -> None:
-        theirs.gamma, theirs.beta = ours.weight.numpy(), ours.bias.numpy()
+        theirs.gamma, theirs.beta = ours.weight.detach().numpy(), ours.bias.detach().numpy()
 
     def linear(theirs: Any, ours: Any) -> None:
-        theirs.weight, theirs.bias = ours.weight.numpy(), ours.bias.numpy()
+        theirs.weight, theirs.bias = ours.weight.detach().numpy(), ours.bias.detach().numpy()
 
-    with torch.no_grad():
-        model = model.requires_grad_(False)
-        decoder = spec.decoder
-        decoder.scale_embeddings = False
-        decoder.embeddings.weight = model.embeddings.token_embedding.weight.numpy()
-        decoder.position_encodings.encodings = model.embeddings.pos_embedding.weight.numpy()
-        blocks: Any = model.blocks
-        for layer, block in zip(decoder.layer, blocks, strict=True):
-            norm(layer.self_attention.layer_norm, block.layer_norm1)
-            linear(layer.self_attention.linear[0], block.mha.qkv)
-            linear(layer.self_attention.linear[1], block.mha.out_proj)
-            norm(layer.ffn.layer_norm, block.layer_norm2)
-            linear(layer.ffn.linear_0, block.feed_forward.layers[0])
-            linear(layer.ffn.linear_1, block.feed_forward.layers[2])
-        norm(decoder.layer_norm, model.layer_norm)
-        linear(decoder.projection, model.output_layer)
+    decoder = spec.decoder
+    decoder.scale_embeddings = False
+    decoder.embeddings.weight = model.embeddings.token_embedding.weight.detach().numpy()
+    decoder.position_encodings.encodings = model.embeddings.pos_embedding.weight.detach().numpy()
+    blocks: Any = model.blocks
+    for layer, block in zip(decoder.layer, blocks, strict=True):
+        norm(layer.self_attention.layer_norm, block.layer_norm1)
+        linear(layer.self_attention.linear[0], block.mha.qkv)
+        linear(layer.self_attention.linear[1], block.mha.out_proj)
+        norm(layer.ffn.layer_norm, block.layer_norm2)
+        linear(layer.ffn.linear_0, block.feed_forward.layers[0])
+        linear(layer.ffn.linear_1, block.feed_forward.layers[2])
+    norm(decoder.layer_norm, model.layer_norm)
+    linear(decoder.projection, model.output_layer)
     spec.register_vocabulary([str(token) for token in range(c.vocab_size)])
     spec.config.bos_token = spec.config.unk_token = "0"
     spec.config.eos_token = str(c.vocab_size - 1)

@@ -1,5 +1,6 @@
 """What the tests share: a tiny model, a tiny data set, a command line that must fail, a loopback Hub."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,15 @@ def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.15)
     return model
+
+
+def in_a_process(code: str, **environment: str) -> str:
+    """What Python code prints in a process of its own; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")

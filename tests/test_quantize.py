@@ -1,5 +1,6 @@
 """quantize.py through its command line, and its checkpoint through the others'."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -65,6 +66,13 @@ def test_by_default_it_lies_beside_the_checkpoint(checkpoint: str, elsewhere: Pa
     main(["--checkpoint", "run/best", "--examples", "0"])
     assert load_model("run/int8").is_int8
     assert "preference" not in Path("run/int8/README.md").read_text()
+    assert "held-out" not in Path("run/int8/README.md").read_text()
+    for path, place in (("run/last", "run/last/model.safetensors"), ("run/epoch_1", ".")):
+        shutil.copytree(checkpoint, path)
+        shutil.rmtree("run/int8")
+        with contextlib.chdir(path if place == "." else "."):
+            main(["--checkpoint", place, "--examples", "0"])
+        assert load_model("run/int8").is_int8
 
 
 def test_what_is_pushed_tells_the_same_story_from_the_hub(

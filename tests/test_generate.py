@@ -218,7 +218,7 @@ def test_prompts_of_different_lengths_told_together_give_what_each_gives_alone(
 
 
 @pytest.mark.parametrize("strength", [1.0, 1.6])
-@pytest.mark.parametrize("context", [CONTEXT, 128])
+@pytest.mark.parametrize("context", [CONTEXT, 104])
 def test_rows_that_have_ended_are_no_longer_computed_and_the_others_do_not_notice(
     context: int, strength: float
 ) -> None:

@@ -142,6 +142,9 @@ def test_a_file_that_is_not_all_int8_is_refused_by_name(small: GPT2, tmp_path: P
     save_file(whole | {"output_layer.weight": torch.zeros(512, 32)}, file)
     with pytest.raises(CheckpointError, match=r"other kinds of numbers: output_layer.weight torch.float32"):
         load_model(file)
+    save_file(whole | {"output_layer.weight": torch.full((512, 32), 300)}, file)
+    with pytest.raises(CheckpointError, match=r"other kinds of numbers: output_layer.weight torch.int64"):
+        load_model(file)
     save_file(whole | {name: torch.full_like(whole[name], torch.nan)}, file)
     with pytest.raises(CheckpointError, match=r"not a number, or infinite: blocks.0"):
         load_model(file)

@@ -101,6 +101,7 @@ def test_bad_input_gets_one_clear_line_and_changes_nothing(
         ({"--checkpoint": "nowhere"}, "nowhere: no such file or folder"),
         ({"--output": str(best)}, "--output"),
         ({"--output": str(best), "--overwrite": None}, "is where the checkpoint lies"),
+        ({"--output": f"{best}/../best", "--overwrite": None}, "is where the checkpoint lies"),
         ({"--output": str(small)}, "add --overwrite"),
         ({"--output": checkpoint, "--overwrite": None}, "holds something else than int8 weights"),
         ({"--output": "/proc/out"}, "cannot be written"),

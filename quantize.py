@@ -8,6 +8,7 @@ what it cost: both are read from disk and shown the same validation examples.
 """
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -54,7 +55,8 @@ def place_for(output: str | None, file: Path, name: str) -> Path:
     """Raises InputError if there is no place by default, or it is the checkpoint's own."""
     if output is None and hub.is_name(name) and not Path(name).exists():
         raise InputError(f"--output: none given for {name}; name a folder to write")
-    folder = Path(output) if output is not None else file.parent.resolve().parent / "int8"
+    beside = os.path.relpath(file.parent.resolve().parent / "int8")
+    folder = Path(beside if output is None else output)
     if folder.resolve() == file.parent.resolve():
         raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
     return folder

@@ -1,6 +1,6 @@
 """One linear layer in every way that we found: what inference.py and int8.py chose from.
 
-    uv run --group benchmarks python -m benchmarks.products          # a minute on two cores
+    uv run --group layers python -m benchmarks.products          # a minute on two cores
 
 30m's output layer and the first one of a feed-forward, for one row (a story) and for 16. Before each call as
 much other memory is read as pushes the weight out of the caches, as a model's other layers do. Medians, in

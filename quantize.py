@@ -51,13 +51,14 @@ class Settings:
     seed: int = setting(0, "of the drawn examples", at_least=0)
 
 
-def place_for(output: str | None, file: Path, name: str) -> Path:
+def place_for(output: str | None, checkpoint: str) -> Path:
     """Raises InputError if there is no place by default, or it is the checkpoint's own."""
-    if output is None and hub.is_name(name) and not Path(name).exists():
-        raise InputError(f"--output: none given for {name}; name a folder to write")
-    beside = os.path.relpath(file.parent.resolve().parent / "int8")
-    folder = Path(beside if output is None else output)
-    if folder.resolve() == file.parent.resolve():
+    path = Path(checkpoint)
+    if output is None and hub.is_name(checkpoint) and not path.exists():
+        raise InputError(f"--output: none given for {checkpoint}; name a folder to write")
+    source = (path if path.is_dir() else path.parent).resolve()
+    folder = Path(os.path.relpath(source.parent / "int8") if output is None else output)
+    if folder.resolve() == source:
         raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
     return folder
 
@@ -105,9 +106,9 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     choose_compute("cpu")
     name = settings.checkpoint or finetuned_checkpoint(settings.model_size)
-    file = locate(name)
-    output = place_for(settings.output, file, name)
+    output = place_for(settings.output, name)
     claim_folder(output, settings.overwrite, REPORT, "int8 weights")
+    file = locate(name)
     model = load_model(file)
     if model.is_int8:
         raise InputError(f"--checkpoint {name}: has int8 weights already")

@@ -35,7 +35,8 @@ def choose_compute(name: str, local_rank: int = 0) -> Compute:
     than this process may use cores; by itself it takes all that the machine has, even where a container may
     use two. Raises InputError if there is no such device here.
     """
-    torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
+    if (cores := cpu_count()) < torch.get_num_threads():
+        torch.set_num_threads(cores)
     if name == "auto" and not torch.cuda.is_available():
         return Compute(torch.device("cpu"), torch.float32, "cpu, float32: no CUDA GPU was found")
     try:

@@ -274,8 +274,8 @@ def main(argv: list[str] | None = None) -> None:
     }
     for name, file, subject in zip(names, files, subjects, strict=True):
         print(f"measure {name}", flush=True)
-        figures = measure(subject, held, settings.seed)
-        evaluation["checkpoints"].append(hub.origin(name, file.parent) | figures)
+        measured = measure(subject, held, settings.seed)
+        evaluation["checkpoints"].append(hub.origin(name, file.parent) | measured)
     with whole_folder(output) as temporary:
         report.write(evaluation, temporary)
     for card, checkpoint in zip(cards, evaluation["checkpoints"], strict=False):

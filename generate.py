@@ -88,8 +88,7 @@ class Settings:
 
 class Request(NamedTuple):
     """A story to tell. These three and the sampling decide which it will be, whatever is told with it. (Sums
-    are rounded otherwise in another batch: in float32 one story in hundreds turns out differently, in int8
-    one in twenty.)"""
+    are rounded otherwise in another batch: now and then a story turns out otherwise, in int8 more often.)"""
 
     topic: str
     ending: str

@@ -80,7 +80,7 @@ class OutputLayer(nn.Module):
         """
         whole, scale = to_int8(x)
         lengths = torch.cat([x.norm(dim=-1), (x - whole * scale).norm(dim=-1)])  # (2,)
-        logits, bound = self.int8(x)[0], lengths @ self.errors + self.rounding
+        logits, bound = self.int8.product(whole, scale)[0], lengths @ self.errors + self.rounding
         return logits - bound, logits + bound
 
     def largest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -56,9 +56,12 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not has_exact_products():
             return F.linear(x, self.written_out(), self.bias)
-        whole, scale = to_int8(x.reshape(-1, x.shape[-1]))
-        sums = torch._int_mm(whole, self.weight.t())  # (rows, N) int32, by oneDNN
-        return torch.addcmul(self.bias, sums * self.scale, scale).view(*x.shape[:-1], -1)
+        return self.product(*to_int8(x.reshape(-1, x.shape[-1]))).view(*x.shape[:-1], -1)
+
+    def product(self, whole: Tensor, scale: Tensor) -> Tensor:
+        """An input that is rounded already, (R, K) int8 and (R, 1) -> (R, N); on a CPU."""
+        sums = torch._int_mm(whole, self.weight.t())  # (R, N) int32, by oneDNN
+        return torch.addcmul(self.bias, sums * self.scale, scale)
 
     def written_out(self) -> Tensor:
         """The weight that the whole numbers stand for, (N, K)."""

@@ -51,7 +51,7 @@ def int8_ways(linear: nn.Linear) -> dict[str, Layer]:
     half = scale.bfloat16()
     return {
         "int8, ours (_int_mm)": small,
-        "int8, written out in float32": lambda x: F.linear(x, rough * scale[:, None], linear.bias),
+        "int8, written out in float32": lambda x: F.linear(x, small.written_out(), linear.bias),
         "int8, torch's dynamic linear": torchs_dynamic(linear),
         "int8 weight only, float32": lambda x: torch._weight_int8pack_mm(x, rough, scale) + linear.bias,
         "int8 weight only, bfloat16": lambda x: torch._weight_int8pack_mm(x.bfloat16(), rough, half),

@@ -244,15 +244,31 @@ def encode_requests(
     return asked, [encode_prompt(model, topic, other_ending(ending)) for topic, ending, _ in requests]
 
 
-def stream_story(model: GPT2, request: Request, sampling: Sampling) -> Generator[str, None, None]:
-    """A story in pieces of whole characters, each as soon as it is told. To stop it, close the generator.
+def stream_story(model: GPT2, request: Request, sampling: Sampling) -> Generator[Story, None, None]:
+    """A story as far as it is told, whenever there is more text; the last one is that of `tell_stories`.
 
-    Raises InputError, before the first piece, if the topic is empty or leaves no room for a story.
+    To stop it, close the generator. Raises InputError, at once, if the topic is empty or leaves no room.
     """
     eos = model.config.vocab_size - 1
     prompts, others = encode_requests(model, [request], sampling.ending_strength)
     steps = stream_tokens(model, prompts, [request.seed], sampling, eos, others)
-    return stream_text((token for step in steps if (token := int(step)) != eos), model.config.vocab_size)
+    ids: list[int] = []
+
+    def tokens() -> Iterator[int]:
+        for step in steps:
+            ids.append(int(step))
+            if ids[-1] != eos:
+                yield ids[-1]
+
+    def stories() -> Generator[Story, None, None]:
+        text = ""
+        for piece in stream_text(tokens(), model.config.vocab_size):
+            text += piece
+            yield Story(text, request.seed, len(ids), complete=False)
+        complete = ids[-1] == eos
+        yield Story(text, request.seed, len(ids) - complete, complete)
+
+    return stories()
 
 
 def tell_stories(
@@ -339,8 +355,10 @@ def tell(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: s
     room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
     sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
     if settings.num_stories == 1 and not settings.json:
-        for piece in stream_story(model, requests[0], sampling):
-            print(piece, end="", flush=True)
+        printed = 0
+        for story in stream_story(model, requests[0], sampling):
+            print(story.text[printed:], end="", flush=True)
+            printed = len(story.text)
         print()
         return
     stories = tell_stories(model, requests, sampling)

@@ -399,13 +399,36 @@ def finetuned_checkpoint(model_size: str) -> str:
     Raises CheckpointError if there is none.
     """
     run = Path("checkpoints") / f"sft_{PRESETS[model_size].label}_model"
-    epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
-    for folder in (run / "best", run / "last", *epochs):
-        if folder.is_dir():
-            return str(folder)
+    if folders := _checkpoints_of(run):
+        return str(folders[0])
     if published := PRESETS[model_size].finetuned:
         return published
     raise CheckpointError(
         f"{run}: no fine-tuned {model_size} model; make one with finetune.py --model-size {model_size}, "
         "or name one with --checkpoint"
     )
+
+
+def newest_checkpoint() -> str:
+    """Of the run in checkpoints/ or quickstart/ that was written to last: int8/, unless it is older than the
+    weights, or else best/, last/ or the highest epoch_N/. Raises CheckpointError."""
+    runs = [*Path("checkpoints").glob("*"), Path("quickstart/model")]
+
+    def written(folder: Path) -> float:
+        return (folder / "model.safetensors").stat().st_mtime
+
+    found = [folders for run in runs if (folders := _checkpoints_of(run))]
+    if not found:
+        raise CheckpointError(
+            "no fine-tuned model is here; make one with quickstart.py or finetune.py, or name one: "
+            f"MODEL={PRESETS['30m'].finetuned}"
+        )
+    newest = max(found, key=lambda folders: max(map(written, folders)))[0]
+    int8 = newest.with_name("int8")
+    return str(int8 if int8.is_dir() and written(int8) >= written(newest) else newest)
+
+
+def _checkpoints_of(run: Path) -> list[Path]:
+    """best/, last/ and epoch_N/ of a run, as far as they are there, the one to take first."""
+    epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
+    return [path for path in (run / "best", run / "last", *epochs) if path.is_dir()]

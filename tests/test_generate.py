@@ -18,6 +18,7 @@ from dataset import format_instruction, get_tokenizer
 from generate import (
     Request,
     Sampling,
+    Story,
     choose_token,
     generate_story,
     main,
@@ -282,11 +283,11 @@ def test_a_text_that_is_cut_inside_a_character_says_so() -> None:
 def test_a_streamed_story_that_is_closed_or_fails_leaves_nothing_behind(kind: str) -> None:
     model = ready(kind)
     request, sampling = Request("a dog", "sad", 3), Sampling(40, ending_strength=1.5)
-    story = tell_stories(model, [request], sampling)[0].text
+    story = tell_stories(model, [request], sampling)[0]
     cut = stream_story(model, request, sampling)
-    pieces = [next(cut) for _ in range(5)]
-    cut.close()  # type: ignore[attr-defined]
-    assert story.startswith("".join(pieces))
+    texts = [next(cut).text for _ in range(5)]
+    cut.close()
+    assert all(later.startswith(text) for text, later in itertools.pairwise([*texts, story.text]))
     assert next(cut, None) is None
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
@@ -303,7 +304,7 @@ def test_a_streamed_story_that_is_closed_or_fails_leaves_nothing_behind(kind: st
         list(stream_story(model, request, sampling))
     assert not torch.is_inference_mode_enabled()
     hook.remove()
-    assert "".join(stream_story(model, request, sampling)) == story
+    assert list(stream_story(model, request, sampling))[-1] == story
 
 
 @KINDS
@@ -311,21 +312,21 @@ def test_two_stories_at_once_on_one_model_are_those_that_each_is_alone(kind: str
     """Step by step in turn, and in two threads."""
     model = ready(kind)
     requests, sampling = [Request("a dog", "sad", 3), Request("two cats", "happy", 4)], Sampling(120)
-    alone = [tell_stories(model, [request], sampling)[0].text for request in requests]
+    alone = [tell_stories(model, [request], sampling)[0] for request in requests]
     streams = [stream_story(model, request, sampling) for request in requests]
-    in_turn = zip(*itertools.zip_longest(*streams, fillvalue=""), strict=True)
-    assert ["".join(pieces) for pieces in in_turn] == alone
+    in_turn = zip(*itertools.zip_longest(*streams), strict=True)
+    assert [[story for story in stories if story][-1] for stories in in_turn] == alone
     both_ready = threading.Barrier(2)
 
-    def tell(request: Request) -> list[str]:
+    def tell(request: Request) -> list[Story]:
         both_ready.wait(60)
-        return ["".join(stream_story(model, request, sampling)) for _ in range(3)]
+        return [list(stream_story(model, request, sampling))[-1] for _ in range(3)]
 
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(tell, requests)) == [[text] * 3 for text in alone]
+        assert list(pool.map(tell, requests)) == [[story] * 3 for story in alone]
 
 
-def test_a_bad_topic_is_refused_before_the_first_piece(model: GPT2) -> None:
+def test_a_bad_topic_is_refused_at_once(model: GPT2) -> None:
     with pytest.raises(InputError, match="--topic: is empty"):
         stream_story(model, Request(" ", "sad", 0), Sampling())
 

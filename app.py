@@ -1,0 +1,295 @@
+"""The web demo: a topic and an ending in, a story that writes itself on the page.
+
+    uv run --extra app python app.py                        # with the newest model that was trained here
+    MODEL=you/my-stories PORT=8080 uv run --extra app python app.py
+
+Visitors wait in Gradio's queue. Each story is told on one core by `generate.stream_story`, as many at a time
+as there are cores; Stop, or leaving the page, ends it. The API tells the same ones. Nothing that a visitor
+types is kept, logged or quoted.
+"""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# Gradio would keep figures of 10,000 visits and sum them up after every story; it reads these at import.
+os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
+
+import gradio as gr
+import torch
+import uvicorn
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import hub
+from cli import InputError, parse, run, setting
+from dataset import ENDINGS, other_ending
+from device import choose_compute
+from generate import Request, Sampling, Story, encode_requests, new_seed, stream_story
+from inference import for_inference
+from model import GPT2, load_model, newest_checkpoint
+
+ENVIRONMENT = {
+    "MODEL": "--checkpoint",
+    "HOST": "--host",
+    "PORT": "--port",
+}  # unless the command line has them
+EXAMPLES = (
+    "A little bear finds a red balloon in the forest.",
+    "Lily and her cat plant a seed in the garden.",
+    "Tom builds a boat, but the river is fast.",
+    "a lost dog",
+)
+LONGEST_TOPIC = 500  # characters
+TEMPERATURES = 0.1, 1.4
+STRENGTHS = 0, 3
+FEWEST_TOKENS = 20
+LARGEST_SEED = 2**31 - 1
+MOST_AT_ONCE = 4  # only one runs Python code at a time: more are not told sooner
+LONGEST_QUEUE = 30
+LARGEST_REQUEST = 2**20  # bytes
+REFRESH_SECONDS = 0.05
+STYLE = """<style>
+.story textarea { font: 1.15rem/1.6 Georgia, serif; }
+@supports (field-sizing: content) {  /* as high as its story, at any width */
+    .story textarea { field-sizing: content; height: auto !important; overflow: hidden !important; }
+}
+.note, .note * { font-size: 0.85rem; }
+</style>"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    checkpoint: str | None = setting(
+        None, "a folder, a file or a Hub id; default: $MODEL, or the newest model that was trained here"
+    )
+    host: str = setting("127.0.0.1", "address to listen on, 0.0.0.0 for all of them; or $HOST")
+    port: int = setting(7860, "port to listen on; or $PORT", at_least=1, at_most=65535)
+
+
+def check(
+    model: GPT2,
+    topic: Any,
+    ending: Any,
+    temperature: Any,
+    max_tokens: Any,
+    ending_strength: Any,
+    seed: Any,
+) -> tuple[Request, Sampling]:
+    """What a visitor asked for, whatever came in. Raises InputError, with none of it quoted."""
+
+    def number(name: str, value: Any, least: float, most: float) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise InputError(f"{name}: must be a number from {least} to {most}")
+        return value
+
+    if not isinstance(topic, str) or len(topic) > LONGEST_TOPIC:
+        raise InputError(f"topic: must be a text of at most {LONGEST_TOPIC} characters")
+    if ending not in ENDINGS:
+        raise InputError(f"ending: must be {' or '.join(ENDINGS)}")
+    context = model.config.context_length
+    temperature = number("temperature", temperature, *TEMPERATURES)
+    max_tokens = int(number("max_tokens", max_tokens, FEWEST_TOKENS, context))
+    ending_strength = number("ending_strength", ending_strength, *STRENGTHS)
+    seed = new_seed() if seed is None else int(number("seed", seed, 0, LARGEST_SEED))
+    request = Request(topic, ending, seed)
+    prompts, others = encode_requests(model, [request], ending_strength)
+    room = context - max(map(len, [*prompts, *others]))
+    return request, Sampling(min(max_tokens, room), temperature, ending_strength=ending_strength)
+
+
+def tell(model: GPT2, *asked: Any) -> Generator[Story, None, None]:
+    """A story as far as it is told, some twenty times a second. `asked` is what `check` takes.
+
+    Raises gr.Error, which the page and the API show.
+    """
+    try:
+        stories = stream_story(model, *check(model, *asked))
+    except InputError as error:
+        raise gr.Error(str(error).removeprefix("--"), print_exception=False) from None
+    due = 0.0
+    for story in stories:
+        if time.perf_counter() >= due:
+            yield story
+            due = time.perf_counter() + REFRESH_SECONDS
+    yield story
+
+
+def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
+    """The page, and the API that tells the same stories. `name` is the model's."""
+    limits: Any = dict(concurrency_id="stories", concurrency_limit=at_once)
+    hidden: Any = dict(limits, api_visibility="private", preprocess=False, show_progress="minimal")
+    link = f"[{name}](https://huggingface.co/{name.split('@')[0]})" if hub.is_name(name) else f"`{name}`"
+
+    with gr.Blocks(title="Tiny Tales", analytics_enabled=False) as page:
+        gr.Markdown(f"# Tiny Tales\nSay what a story is about and how it ends; {link} tells it.")
+        topic = gr.Textbox(
+            label="What is the story about?", placeholder="a lost dog", max_lines=6, max_length=LONGEST_TOPIC
+        )
+        gr.Examples([*EXAMPLES], topic, label="For example", api_visibility="private")
+        with gr.Row():
+            ending = gr.Radio([(e.title(), e) for e in ENDINGS], value="happy", label="How does it end?")
+            temperature = gr.Slider(*TEMPERATURES, 0.7, step=0.1, label="Temperature")
+        with gr.Accordion("More", open=False):
+            context = model.config.context_length
+            max_tokens = gr.Slider(FEWEST_TOKENS, context, 200, step=1, label="Longest story, in tokens")
+            strength = gr.Slider(*STRENGTHS, 1, step=0.1, label="Ending strength")
+            seed = gr.Number(None, precision=0, label="Seed", placeholder="a new one every time")
+        with gr.Row():
+            generate = gr.Button("Generate", variant="primary")
+            stop = gr.Button("Stop")
+            other = gr.Button("The other ending", interactive=False)
+        told = gr.JSON(visible=False)  # what the first story was asked for
+        with gr.Row():
+            with gr.Column(min_width=320):
+                first = gr.Textbox(
+                    label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story"
+                )
+                first_note = gr.Markdown(elem_classes="note")
+            with gr.Column(min_width=320, visible=False) as beside:
+                second = gr.Textbox(
+                    label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story"
+                )
+                second_note = gr.Markdown(elem_classes="note")
+        gr.Markdown(
+            f"Told at a time: {at_once}. Places in the queue: {LONGEST_QUEUE}. What you type is not kept.",
+            elem_classes="note",
+        )
+
+        def tell_first(*asked: Any) -> Iterator[dict[Any, Any]]:
+            start = time.perf_counter()
+            layout: dict[Any, Any] = {other: gr.Button(interactive=True), beside: gr.Column(visible=False)}
+            for story in tell(model, *asked):
+                yield layout | {
+                    first: gr.Textbox(story.text, label=f"{asked[1].title()} ending"),
+                    first_note: describe(story, time.perf_counter() - start),
+                    told: [*asked[:-1], story.seed],
+                }
+                layout = {}
+
+        def tell_other(asked: Any) -> Iterator[dict[Any, Any]]:
+            start = time.perf_counter()
+            topic, ending, *rest = asked
+            ending = other_ending(ending)
+            for story in tell(model, topic, ending, *rest):
+                yield {
+                    second: gr.Textbox(story.text, label=f"{ending.title()} ending"),
+                    second_note: describe(story, time.perf_counter() - start),
+                    beside: gr.Column(visible=True),
+                }
+
+        def story(
+            topic: str,
+            ending: str,
+            temperature: float = 0.7,
+            max_tokens: int = 200,
+            ending_strength: float = 1.0,
+            seed: int | None = None,
+        ) -> Iterator[dict[str, Any]]:
+            """A story about `topic`, as far as it is told: `text`, `seed`, `tokens`, `complete`."""
+            for story in tell(model, topic, ending, temperature, max_tokens, ending_strength, seed):
+                yield asdict(story)
+
+        telling = gr.on(
+            [generate.click, topic.submit],
+            tell_first,
+            [topic, ending, temperature, max_tokens, strength, seed],
+            [first, first_note, told, other, beside],
+            show_progress_on=first,
+            **hidden,
+        )
+        telling_other = other.click(
+            tell_other, told, [second, second_note, beside], show_progress_on=second, **hidden
+        )
+        stop.click(None, cancels=[telling, telling_other])
+        gr.on([generate.click, topic.submit], None, cancels=telling_other)
+        gr.api(story, **limits)
+    page.state_session_capacity = (
+        100  # what Gradio remembers of pages, some of it for an hour; nothing of ours
+    )
+    return page.queue(max_size=LONGEST_QUEUE, api_open=False)
+
+
+def describe(story: Story, seconds: float) -> str:
+    so_far = "" if story.complete else " so far"
+    return f"{story.tokens} tokens{so_far}, {story.tokens / seconds:,.0f} tokens/s, seed {story.seed}"
+
+
+class SizeLimit:
+    """Refuses what is larger than `LARGEST_REQUEST`, unread."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            if int(headers.get("content-length", 0)) > LARGEST_REQUEST or "transfer-encoding" in headers:
+                await PlainTextResponse("too large", 413)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def build_server(model: GPT2, name: str, at_once: int) -> FastAPI:
+    """The page, its API, and /health, which answers when stories can be told: this is called with a model."""
+    server = FastAPI(openapi_url=None)
+    server.add_middleware(SizeLimit)
+
+    @server.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok", "model": name}
+
+    return gr.mount_gradio_app(
+        server,
+        build_page(model, name, at_once),
+        path="/",
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        head=STYLE,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=0,
+        ssr_mode=False,
+        enable_monitoring=False,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises InputError."""
+    try:
+        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: cannot listen there ({error.strerror})") from error
+    return listening
+
+
+def main(argv: list[str] | None = None) -> None:
+    given = [f"{option}={value}" for name, option in ENVIRONMENT.items() if (value := os.environ.get(name))]
+    settings = parse(Settings, given + (sys.argv[1:] if argv is None else argv), __doc__)
+    listening = listen(settings.host, settings.port)
+    compute = choose_compute("auto")
+    name = settings.checkpoint or newest_checkpoint()
+    model = for_inference(load_model(name, compute.device))
+    at_once = min(torch.get_num_threads(), MOST_AT_ONCE)
+    torch.set_num_threads(1)
+    list(stream_story(model, Request(EXAMPLES[0], "happy", 0), Sampling(max_new_tokens=FEWEST_TOKENS)))
+    server = build_server(model, name, at_once)
+    print(
+        f"model {name}, {at_once} stories at a time, http://{settings.host}:{settings.port}", file=sys.stderr
+    )
+    config = uvicorn.Config(
+        server, log_level="warning", access_log=False, forwarded_allow_ips="*", timeout_graceful_shutdown=3
+    )
+    uvicorn.Server(config).run([listening])
+
+
+if __name__ == "__main__":
+    run(main)

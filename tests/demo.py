@@ -1,0 +1,65 @@
+"""The web demo, served by a thread of the test, with a model that tells as much as the test allows."""
+
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+
+import app
+from generate import Request, Sampling, Story, encode_prompt, tell_stories
+from inference import for_inference
+from model import GPT2, load_model
+from tests.hub_user import ROOT
+
+NANO = ROOT / "assets" / "nano_base"
+ENOUGH = 100_000  # tokens, for any test
+
+
+def nano() -> GPT2:
+    return for_inference(load_model(NANO))
+
+
+@functools.cache
+def told(topic: str, ending: str, seed: int) -> Story:
+    """What nano tells with the page's settings."""
+    model = nano()
+    room = model.config.context_length - len(encode_prompt(model, topic, ending))
+    return tell_stories(model, [Request(topic, ending, seed)], Sampling(min(200, room), 0.7))[0]
+
+
+class Pace:
+    """Holds a model before each of its steps until that is allowed, and counts them."""
+
+    def __init__(self, model: GPT2) -> None:
+        self.model, self.steps = model, 0
+        self._allowed = threading.Semaphore(0)
+        model.embeddings.register_forward_pre_hook(self._step)
+
+    def _step(self, *_: object) -> None:
+        assert self._allowed.acquire(timeout=60)
+        self.steps += 1
+
+    def allow(self, steps: int) -> None:
+        self._allowed.release(steps)
+
+
+@contextlib.contextmanager
+def served(model: GPT2, at_once: int) -> Iterator[str]:
+    """The demo's address."""
+    listening = app.listen("127.0.0.1", 0)
+    listening.listen()  # from now on requests wait for the server
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app.build_server(model, "a tiny model", at_once), log_level="warning", access_log=False
+        )
+    )
+    server.config.timeout_graceful_shutdown = 1
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

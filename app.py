@@ -8,6 +8,7 @@ as there are cores; Stop, or leaving the page, ends it. The API tells the same o
 types is kept, logged or quoted.
 """
 
+import json
 import os
 import socket
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 # Gradio would keep figures of 10,000 visits and sum them up after every story; it reads these at import.
 os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
+os.environ.setdefault("PATH", os.defpath)  # what Gradio imports fails without one
 
 import gradio as gr
 import torch
@@ -132,7 +134,10 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
         topic = gr.Textbox(
             label="What is the story about?", placeholder="a lost dog", max_lines=6, max_length=LONGEST_TOPIC
         )
-        gr.Examples([*EXAMPLES], topic, label="For example", api_visibility="private")
+        with gr.Row():
+            for example in EXAMPLES:  # gr.Examples would ask the server, which would print what it cannot use
+                button = gr.Button(example, size="sm", min_width=120)
+                button.click(None, outputs=topic, js=f"() => {json.dumps(example)}")
         with gr.Row():
             ending = gr.Radio([(e.title(), e) for e in ENDINGS], value="happy", label="How does it end?")
             temperature = gr.Slider(*TEMPERATURES, 0.7, step=0.1, label="Temperature")

@@ -6,27 +6,34 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio
 import httpx2
 import pytest
-import yaml
 from gradio_client import Client
 from huggingface_hub import metadata_load
-from packaging.specifiers import SpecifierSet
+from packaging.requirements import Requirement
 
 import app
 import generate
-from model import newest_checkpoint
+from model import GPT2, newest_checkpoint
 from tests.demo import NANO, nano, served, told
 from tests.hub_user import ROOT
 
-DEFAULTS: dict[str, Any] = dict(
+ASKED: dict[str, Any] = dict(
     topic="a dog", ending="sad", temperature=0.7, max_tokens=200, ending_strength=1, seed=3
 )
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "A dog<|endoftext|> and a cat<|endoftext|>",
+    "\U0001f98a and \U0001f469\u200d\U0001f680 fly",
+    "\u05db\u05dc\u05d1 \u05e7\u05d8\u05df \u202e\u0643\u0644\u0628",
+    "zero \x00 byte",
+)
+SECRET = "Rumpelstiltskin"
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +42,195 @@ def address() -> Iterator[str]:
         yield address
 
 
-def call(address: str, **asked: Any) -> tuple[str, Any]:
-    """How a request to the API ended, `complete` or `error`, and what came with it."""
-    data = json.dumps({"data": list((DEFAULTS | asked).values())})  # NaN as it is
-    url = f"{address}/gradio_api/call/story"
-    event = httpx2.post(url, content=data, headers={"Content-Type": "application/json"}).json()["event_id"]
-    *_, name, value = httpx2.get(f"{url}/{event}", timeout=60).text.split()
-    return "", None
+def call(address: str, name: str, data: list[Any]) -> tuple[str, Any]:
+    """How a request to the API ended, "complete" or "error", and what came with it."""
+    url = f"{address}/gradio_api/call/{name}"
+    body = json.dumps({"data": data})  # NaN and all
+    joined = httpx2.post(url, content=body, headers={"Content-Type": "application/json"})
+    events = httpx2.get(f"{url}/{joined.raise_for_status().json()['event_id']}", timeout=60).text
+    ended, value = re.findall(r"^event: (\w+)\ndata: (.*)$", events, re.M)[-1]
+    return ended, json.loads(value)
 
 
-@pytest.mark.parametrize(("ending", "seed"), [("happy", 0), ("sad", 0), ("sad", 7)])
-def test_the_api_tells_what_generate_tells(
+@pytest.mark.parametrize(("ending", "seed"), [("happy", 0), ("sad", 7)])
+def test_the_api_tells_what_generate_tells_and_says_how_far_it_is(
     address: str, ending: str, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ...
+    topic = "Lily plants a seed."
+    job = Client(address, verbose=False).submit(topic, ending, seed=seed, api_name="/story")
+    last = job.result(60)
+    settings = [
+        "--checkpoint",
+        str(NANO),
+        "--topic",
+        topic,
+        "--ending",
+        ending,
+        "--seed",
+        str(seed),
+        "--json",
+    ]
+    generate.main(settings)
+    assert last == json.loads(capsys.readouterr().out)["stories"][0]
+    for told in job.outputs():
+        assert told == last or not told["complete"]
+        assert last["text"].startswith(told["text"])
+        assert 0 < told["tokens"] <= last["tokens"]
+
+
+def test_without_a_seed_each_story_is_another(address: str) -> None:
+    stories = [call(address, "story", ["a dog", "sad", 0.7, 20, 1, None])[1][0] for _ in range(2)]
+    assert stories[0]["seed"] != stories[1]["seed"]
+    assert stories[0]["text"] != stories[1]["text"]
+    assert not stories[0]["complete"]
+
+
+@pytest.mark.parametrize("topic", HOSTILE)
+def test_whatever_is_typed_is_a_topic(address: str, topic: str) -> None:
+    ended, data = call(address, "story", list((ASKED | {"topic": topic}).values()))
+    assert (ended, data[0]["text"]) == ("complete", told(topic, "sad", 3).text)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (dict(topic=""), "topic: is empty"),
+        (dict(topic=" \n\t"), "topic: is empty"),
+        (dict(topic="x" * 50_000), "topic: must be a text of at most 500 characters"),
+        (dict(topic="\U0001f98a" * 500), "topic: makes a prompt of"),
+        (dict(topic=["a dog"]), "topic: must be a text"),
+        (dict(topic=None), "topic: must be a text"),
+        (dict(topic="\ud800"), "topic: is not UTF-8"),
+        (dict(ending="so-so"), "ending: must be happy or sad"),
+        (dict(ending=["sad"]), "ending: must be happy or sad"),
+        (dict(temperature=float("nan")), "temperature: must be a number from 0.1 to 1.4"),
+        (dict(temperature=float("inf")), "temperature: must be"),
+        (dict(temperature=0), "temperature: must be"),
+        (dict(temperature="warm"), "temperature: must be"),
+        (dict(temperature=True), "temperature: must be"),
+        (dict(max_tokens=10**9), "max_tokens: must be a number from 20 to 256"),
+        (dict(max_tokens=0), "max_tokens: must be"),
+        (dict(ending_strength=-1), "ending_strength: must be a number from 0 to 3"),
+        (dict(seed=-1), "seed: must be a number from 0"),
+        (dict(seed=2**40), "seed: must be"),
+        (dict(seed=SECRET), "seed: must be"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_in_one_line_that_quotes_nothing(
+    address: str, asked: dict[str, Any], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended, answer = call(address, "story", list((ASKED | asked).values()))
+    assert ended == "error"
+    assert answer["error"].startswith(said)
+    assert "\n" not in answer["error"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_that_is_sent_to_any_event_of_the_page_is_printed(
+    address: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    functions = httpx2.get(f"{address}/config").json()["dependencies"]
+    session = {"session_hash": SECRET}
+    for function in functions:
+        for value in (SECRET, [SECRET], {SECRET: SECRET}, None):
+            data = [value for _ in function["inputs"]]
+            joined = httpx2.post(
+                f"{address}/gradio_api/queue/join",
+                json={"data": data, "fn_index": function["id"], **session},
+            )
+            if joined.status_code == 200:
+                httpx2.get(f"{address}/gradio_api/queue/data", params=session, timeout=60)
+    call(address, "story", [SECRET, "sad", 0.7, 20, 1, 0])
+    printed = capfd.readouterr()
+    assert SECRET not in printed.out + printed.err
+
+
+def test_what_is_too_large_or_no_business_of_visitors_is_refused(address: str) -> None:
+    large = httpx2.post(f"{address}/gradio_api/call/story", content=b" " * (app.LARGEST_REQUEST + 1))
+    unbounded = httpx2.post(f"{address}/gradio_api/call/story", content=iter([b" "]))
+    file = httpx2.post(f"{address}/gradio_api/upload", files={"files": b"a file"})
+    past_the_queue = httpx2.post(f"{address}/gradio_api/run/story", json={"data": list(ASKED.values())})
+    assert [answer.status_code for answer in (large, unbounded, file, past_the_queue)] == [413, 413, 413, 404]
+    assert httpx2.get(f"{address}/monitoring").status_code != 200
+
+
+def test_a_story_has_no_more_tokens_than_fit_behind_its_prompt(model: GPT2) -> None:
+    context = model.config.context_length
+    request, sampling = app.check(model, "a dog " * 50, "sad", 1, context, 2, 0)
+    prompts, others = generate.encode_requests(model, [request], 2)
+    assert sampling.max_new_tokens + max(len(prompts[0]), len(others[0])) == context
+
+
+def test_the_newest_model_is_taken_in_int8_unless_that_is_older(elsewhere: Path, model: GPT2) -> None:
+    def write(folder: str, time: int) -> None:
+        model.save_pretrained(elsewhere / folder)
+        os.utime(elsewhere / folder / "model.safetensors", (time, time))
+
+    with pytest.raises(OSError, match=r"quickstart.py or finetune.py, or name one: MODEL=0rn0/"):
+        newest_checkpoint()
+    write("checkpoints/pre_trained_gpt2-30m", 99)
+    for folder, time, chosen in (
+        ("quickstart/model/last", 1, "quickstart/model/last"),
+        ("checkpoints/sft_30M_model/epoch_9", 2, "checkpoints/sft_30M_model/epoch_9"),
+        ("checkpoints/sft_30M_model/epoch_10", 3, "checkpoints/sft_30M_model/epoch_10"),
+        ("checkpoints/sft_30M_model/best", 3, "checkpoints/sft_30M_model/best"),
+        ("checkpoints/sft_30M_model/int8", 4, "checkpoints/sft_30M_model/int8"),
+        ("checkpoints/sft_30M_model/best", 5, "checkpoints/sft_30M_model/best"),
+        ("quickstart/model/int8", 6, "checkpoints/sft_30M_model/best"),
+        ("quickstart/model/last", 6, "quickstart/model/int8"),
+    ):
+        write(folder, time)
+        assert newest_checkpoint() == chosen
+
+
+def test_bad_settings_get_one_clear_line(complaint: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    with app.listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    assert "no fine-tuned model is here" in complaint(app.main, "--port", port)
+    assert "no/where/at/all: no such file" in complaint(
+        app.main, "--port", port, "--checkpoint", "no/where/at/all"
+    )
+    with app.listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"--port {port}: cannot listen there" in complaint(app.main, "--port", port)
+    monkeypatch.setenv("PORT", "http")
+    assert "--port: invalid int value: 'http'" in complaint(app.main)
+    monkeypatch.setenv("HOST", "not an address")
+    monkeypatch.setenv("PORT", "70000")
+    assert "--port 70000: must be at least 1 and at most 65535" in complaint(app.main)
+    assert "--host not an address" in complaint(app.main, "--port", "7860")
+
+
+def dockerfile(instruction: str) -> list[str]:
+    """The command of an instruction in deploy/Dockerfile."""
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    return json.loads(re.findall(rf"^{instruction} .*?(\[.*\])$", text, re.M)[0])
+
+
+def test_the_containers_command_starts_with_a_port_and_a_model_alone_and_is_healthy() -> None:
+    with app.listen("127.0.0.1", 0) as free:
+        port = str(free.getsockname()[1])
+    environment = {"PORT": port, "MODEL": str(NANO)}
+    start, check = (
+        [sys.executable, *command[1:]] for command in (dockerfile("CMD"), dockerfile("HEALTHCHECK"))
+    )
+    with subprocess.Popen(start, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            assert said.startswith(f"model {NANO}, ")
+            assert said.endswith(f"http://0.0.0.0:{port}\n")
+            subprocess.run(check, env=environment, check=True)
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert process.wait() in (0, -signal.SIGTERM)
+    assert subprocess.run(check, env=environment, capture_output=True).returncode != 0
+
+
+def test_the_spaces_gradio_is_one_that_the_demo_is_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (wanted,) = map(Requirement, project["optional-dependencies"]["app"])
+    card = metadata_load(ROOT / "deploy" / "space" / "README.md") or {}
+    assert card["sdk_version"] in wanted.specifier
+    assert (ROOT / card["app_file"]).exists()

@@ -10,7 +10,17 @@ from typing import Any
 import httpx2
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 import app
 from tests.demo import ENOUGH, Pace, nano, served, told
@@ -54,14 +64,20 @@ def opened(browser: Browser, address: str, look: dict[str, Any]) -> Iterator[Pag
     """The page. Until the end nothing may be wrong with it, and nothing may come from elsewhere."""
     with browser.new_context(**look, permissions=["clipboard-read", "clipboard-write"]) as context:
         page = context.new_page()
-        wrong = []
-        page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(said.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: asked.url.startswith((address, "data:")) or wrong.append(asked.url))
+        said: list[ConsoleMessage] = []
+        failed: list[Error] = []
+        requests: list[Request] = []
+        page.on("console", lambda message: said.append(message))
+        page.on("pageerror", lambda error: failed.append(error))
+        page.on("request", lambda request: requests.append(request))
         page.goto(address)
         page.get_by_label("What is the story about?").wait_for()
         yield page
-        assert wrong == []
+        assert [message.text for message in said if message.type in ("error", "warning")] == []
+        assert failed == []
+        assert {
+            request.url for request in requests if not request.url.startswith((address, "data:"))
+        } == set()
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -111,10 +127,10 @@ def test_a_story_grows_is_stopped_gets_another_ending_and_is_gone_when_reloaded(
     more = first.input_value()
     assert len(more) > len(some) > 0
 
-    cancelled = []
-    page.on("response", lambda response: "cancel" in response.url and cancelled.append(response))
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
     page.get_by_role("button", name="Stop").click()
-    slowly(page, pace, lambda: cancelled)
+    slowly(page, pace, lambda: any(answer.url.endswith("/cancel") for answer in answers))
     stopped, steps = first.input_value(), pace.steps
     assert sad.text.startswith(stopped)
     assert len(more) <= len(stopped) < len(sad.text)
@@ -137,12 +153,16 @@ def test_a_story_grows_is_stopped_gets_another_ending_and_is_gone_when_reloaded(
     assert fits(page)
 
 
-def test_a_page_that_is_left_ends_its_story(browser: Browser, address: str, pace: Pace) -> None:
-    with opened(browser, address, DESKTOP) as page:
+def test_a_page_that_is_left_ends_its_story_or_gives_up_its_place_in_the_queue(
+    browser: Browser, address: str, pace: Pace
+) -> None:
+    with opened(browser, address, DESKTOP) as page, opened(browser, address, PHONE) as waiting:
         ask(page, TOPIC, "sad", 3)
         slowly(page, pace, story(page, "sad").count)
+        ask(waiting, TOPIC, "sad", 3)
+        expect(waiting.get_by_text("queue: 1/1")).to_be_visible()
     job = Client(address, verbose=False).submit("a dog", "happy", max_tokens=20, api_name="/story")
-    while not job.done():  # it is told when the first has ended
+    while not job.done():  # it is told when the others have ended
         pace.allow(1)
         wait([job.future], 0.01)
     job.result()

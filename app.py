@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 # Gradio would keep figures of 10,000 visits and sum them up after every story; it reads these at import.
@@ -29,7 +30,6 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import hub
 from cli import InputError, parse, run, setting
 from dataset import ENDINGS, other_ending
 from device import choose_compute
@@ -58,11 +58,11 @@ LONGEST_QUEUE = 30
 LARGEST_REQUEST = 2**20  # bytes
 REFRESH_SECONDS = 0.05
 STYLE = """<style>
-.story textarea { font: 1.15rem/1.6 Georgia, serif; }
+.gradio-container .story textarea { font: 1.15rem/1.6 Georgia, serif; }
 @supports (field-sizing: content) {  /* as high as its story, at any width */
-    .story textarea { field-sizing: content; height: auto !important; overflow: hidden !important; }
+    .gradio-container .story textarea { field-sizing: content; height: auto !important; }
 }
-.note, .note * { font-size: 0.85rem; }
+.gradio-container .note p { font-size: 0.85rem; opacity: 0.8; }
 </style>"""
 
 
@@ -127,14 +127,16 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
     """The page, and the API that tells the same stories. `name` is the model's."""
     limits: Any = dict(concurrency_id="stories", concurrency_limit=at_once)
     hidden: Any = dict(limits, api_visibility="private", preprocess=False, show_progress="minimal")
-    link = f"[{name}](https://huggingface.co/{name.split('@')[0]})" if hub.is_name(name) else f"`{name}`"
+    link = f"[{name}](https://huggingface.co/{name.split('@')[0]})"
+    if Path(name).exists():
+        link = f"`{'/'.join(Path(name).parts[-2:])}`"  # visitors need not know where things are
 
     with gr.Blocks(title="Tiny Tales", analytics_enabled=False) as page:
         gr.Markdown(f"# Tiny Tales\nSay what a story is about and how it ends; {link} tells it.")
         topic = gr.Textbox(
             label="What is the story about?", placeholder="a lost dog", max_lines=6, max_length=LONGEST_TOPIC
         )
-        with gr.Row():
+        with gr.Row(equal_height=True):
             for example in EXAMPLES:  # gr.Examples would ask the server, which would print what it cannot use
                 button = gr.Button(example, size="sm", min_width=120)
                 button.click(None, outputs=topic, js=f"() => {json.dumps(example)}")
@@ -147,9 +149,9 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
             strength = gr.Slider(*STRENGTHS, 1, step=0.1, label="Ending strength")
             seed = gr.Number(None, precision=0, label="Seed", placeholder="a new one every time")
         with gr.Row():
-            generate = gr.Button("Generate", variant="primary")
-            stop = gr.Button("Stop")
-            other = gr.Button("The other ending", interactive=False)
+            generate = gr.Button("Generate", variant="primary", min_width=140)
+            stop = gr.Button("Stop", min_width=140)
+            other = gr.Button("The other ending", interactive=False, min_width=140)
         told = gr.JSON(visible=False)  # what the first story was asked for
         with gr.Row():
             with gr.Column(min_width=320):
@@ -248,7 +250,7 @@ def build_server(model: GPT2, name: str, at_once: int) -> FastAPI:
 
     @server.get("/health")
     def health() -> dict[str, str]:
-        return {"status": "ok", "model": name}
+        return {"status": "ok"}
 
     return gr.mount_gradio_app(
         server,

@@ -72,10 +72,10 @@ def test_the_api_tells_what_generate_tells_and_says_how_far_it_is(
     ]
     generate.main(settings)
     assert last == json.loads(capsys.readouterr().out)["stories"][0]
-    for told in job.outputs():
-        assert told == last or not told["complete"]
-        assert last["text"].startswith(told["text"])
-        assert 0 < told["tokens"] <= last["tokens"]
+    for so_far in job.outputs():
+        assert so_far == last or not so_far["complete"]
+        assert last["text"].startswith(so_far["text"])
+        assert 0 < so_far["tokens"] <= last["tokens"]
 
 
 def test_without_a_seed_each_story_is_another(address: str) -> None:

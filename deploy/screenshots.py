@@ -1,0 +1,56 @@
+"""The pictures of the demo in the README: a sad and a happy story about one topic, at two widths.
+
+uv run python -m deploy.screenshots --checkpoint quickstart/model/last
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import expect, sync_playwright
+
+from benchmarks.load import demo
+from cli import InputError, parse, run, setting
+
+LOOKS: dict[str, Any] = {
+    "desktop": dict(viewport=dict(width=1100, height=600), color_scheme="light"),
+    "phone": dict(viewport=dict(width=390, height=844), color_scheme="dark"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    checkpoint: str | None = setting(None, "the model; default: as app.py chooses")
+    topic: str = setting("Pip finds a red kite in the park.", "what the stories are about")
+    seed: int = setting(0, "seed of both stories", at_least=0)
+    output: str = setting("assets", "folder for demo_desktop.png and demo_phone.png")
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise InputError("no Chromium is installed (on Debian: apt-get install chromium)")
+    with demo(settings.checkpoint) as (address, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for name, look in LOOKS.items():
+            page = browser.new_page(**look)
+            page.goto(address)
+            page.get_by_label("What is the story about?").fill(settings.topic)
+            page.get_by_label("Sad", exact=True).check()
+            page.get_by_role("button", name="More").click()
+            page.get_by_label("Seed").fill(str(settings.seed))
+            page.get_by_role("button", name="More").click()
+            for button, count in (("Generate", 1), ("The other ending", 2)):
+                page.get_by_role("button", name=button).click()
+                told = page.get_by_text(re.compile(r"^\d+ tokens, "))  # before its end it says: so far
+                expect(told).to_have_count(count)
+            file = Path(settings.output) / f"demo_{name}.png"
+            page.screenshot(path=file, full_page=True, animations="disabled")
+            print(file)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -100,10 +100,13 @@ def ask(page: Page, topic: str, ending: str, seed: int) -> None:
 
 
 def slowly(page: Page, pace: Pace, done: Callable[[], object]) -> None:
-    """A token at a time until it is done."""
-    while not done():
+    """A token at a time until it is done, for no longer than a story."""
+    for _ in range(250):
+        if done():
+            return
         pace.allow(1)
         page.wait_for_timeout(10)
+    pytest.fail("a whole story, and it is not done")
 
 
 def fits(page: Page) -> bool:
@@ -163,10 +166,10 @@ def test_a_page_that_is_left_ends_its_story_or_gives_up_its_place_in_the_queue(
         expect(waiting.get_by_text("queue: 1/1")).to_be_visible()
     job = Client(address, verbose=False).submit("a dog", "happy", max_tokens=20, api_name="/story")
     while not job.done():  # it is told when the others have ended
+        assert pace.steps < told(TOPIC, "sad", 3).tokens
         pace.allow(1)
         wait([job.future], 0.01)
     job.result()
-    assert pace.steps < told(TOPIC, "sad", 3).tokens
 
 
 def test_everything_works_by_keyboard(page: Page, pace: Pace) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -193,6 +194,8 @@ def test_everything_works_by_keyboard(page: Page, pace: Pace) -> None:
     tab_to("The other ending")
     page.keyboard.press("Enter")
     expect(story(page, "happy")).not_to_have_value("")
+    notes = page.get_by_text(re.compile(r"^\d+ tokens.*seed")).all_inner_texts()
+    assert len({note.split("seed")[1] for note in notes}) == 1  # a new one, and both have it
     tab_to('title="Copy"')
 
 

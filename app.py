@@ -4,12 +4,13 @@
     MODEL=you/my-stories PORT=8080 uv run --extra app python app.py
 
 Visitors wait in Gradio's queue. Each story is told on one core by `generate.stream_story`, as many at a time
-as there are cores; Stop, or leaving the page, ends it. The API tells the same ones. Nothing that a visitor
-types is kept, logged or quoted.
+as there are cores, but four at most; Stop, or leaving the page, ends it. The API tells the same ones. Nothing
+that a visitor types is logged or quoted, and of Gradio's routes only those that the page needs are open.
 """
 
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -55,7 +56,11 @@ FEWEST_TOKENS = 20
 LARGEST_SEED = 2**31 - 1
 MOST_AT_ONCE = 4  # only one runs Python code at a time: more are not told sooner
 LONGEST_QUEUE = 30
-LARGEST_REQUEST = 2**20  # bytes
+LARGEST_REQUEST = 2**16  # bytes
+ROUTES = re.compile(  # of Gradio's others, some hand out or fetch files
+    r"/|/health|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static)/.*"
+    r"|/gradio_api/(info|startup-events|cancel|reset|queue/join|queue/data|heartbeat/\w+|call/story(/\w+)?)"
+)
 REFRESH_SECONDS = 0.05
 STYLE = """<style>
 .gradio-container .story textarea { font: 1.15rem/1.6 Georgia, serif; }
@@ -123,21 +128,32 @@ def tell(model: GPT2, *asked: Any) -> Generator[Story, None, None]:
     yield story
 
 
+class Page(gr.Blocks):
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """A visitor's values as they came; `check` looks at them. Gradio's own method would copy files that
+        they name into a folder that it serves, fetch addresses, keep all, and print what does not fit."""
+        if len(inputs) != len(block_fn.inputs):
+            raise gr.Error(f"{len(block_fn.inputs)} values are needed", print_exception=False)
+        return inputs
+
+
 def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
     """The page, and the API that tells the same stories. `name` is the model's."""
     limits: Any = dict(concurrency_id="stories", concurrency_limit=at_once)
-    hidden: Any = dict(limits, api_visibility="private", preprocess=False, show_progress="minimal")
+    hidden: Any = dict(limits, api_visibility="private", show_progress="minimal")
     link = f"[{name}](https://huggingface.co/{name.split('@')[0]})"
     if Path(name).exists():
         link = f"`{'/'.join(Path(name).parts[-2:])}`"  # visitors need not know where things are
 
-    with gr.Blocks(title="Tiny Tales", analytics_enabled=False) as page:
+    with Page(title="Tiny Tales", analytics_enabled=False) as page:
         gr.Markdown(f"# Tiny Tales\nSay what a story is about and how it ends; {link} tells it.")
         topic = gr.Textbox(
             label="What is the story about?", placeholder="a lost dog", max_lines=6, max_length=LONGEST_TOPIC
         )
         with gr.Row(equal_height=True):
-            for example in EXAMPLES:  # gr.Examples would ask the server, which would print what it cannot use
+            for example in EXAMPLES:  # gr.Examples would ask the server
                 button = gr.Button(example, size="sm", min_width=120)
                 button.click(None, outputs=topic, js=f"() => {json.dumps(example)}")
         with gr.Row():
@@ -165,7 +181,7 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
                 )
                 second_note = gr.Markdown(elem_classes="note")
         gr.Markdown(
-            f"Told at a time: {at_once}. Places in the queue: {LONGEST_QUEUE}. What you type is not kept.",
+            f"Told at a time: {at_once}. Places in the queue: {LONGEST_QUEUE}. What you type is not logged.",
             elem_classes="note",
         )
 
@@ -182,14 +198,18 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
 
         def tell_other(asked: Any) -> Iterator[dict[Any, Any]]:
             start = time.perf_counter()
-            topic, ending, *rest = asked
-            ending = other_ending(ending)
-            for story in tell(model, topic, ending, *rest):
-                yield {
+            layout: dict[Any, Any] = {beside: gr.Column(visible=True)}
+            try:
+                topic, ending, temperature, max_tokens, strength, seed = asked
+                ending = other_ending(ending)
+            except (TypeError, ValueError):
+                raise gr.Error("tell a story first", print_exception=False) from None
+            for story in tell(model, topic, ending, temperature, max_tokens, strength, seed):
+                yield layout | {
                     second: gr.Textbox(story.text, label=f"{ending.title()} ending"),
                     second_note: describe(story, time.perf_counter() - start),
-                    beside: gr.Column(visible=True),
                 }
+                layout = {}
 
         def story(
             topic: str,
@@ -215,7 +235,6 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
             tell_other, told, [second, second_note, beside], show_progress_on=second, **hidden
         )
         stop.click(None, cancels=[telling, telling_other])
-        gr.on([generate.click, topic.submit], None, cancels=telling_other)
         gr.api(story, **limits)
     page.state_session_capacity = (
         100  # what Gradio remembers of pages, some of it for an hour; nothing of ours
@@ -228,8 +247,8 @@ def describe(story: Story, seconds: float) -> str:
     return f"{story.tokens} tokens{so_far}, {story.tokens / seconds:,.0f} tokens/s, seed {story.seed}"
 
 
-class SizeLimit:
-    """Refuses what is larger than `LARGEST_REQUEST`, unread."""
+class Door:
+    """Refuses, unread, what is larger than `LARGEST_REQUEST` or not for one of `ROUTES`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -237,6 +256,9 @@ class SizeLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
+            if not ROUTES.fullmatch(scope["path"]) or b"deep_link" in scope["query_string"]:
+                await PlainTextResponse("not found", 404)(scope, receive, send)
+                return
             if int(headers.get("content-length", 0)) > LARGEST_REQUEST or "transfer-encoding" in headers:
                 await PlainTextResponse("too large", 413)(scope, receive, send)
                 return
@@ -246,7 +268,7 @@ class SizeLimit:
 def build_server(model: GPT2, name: str, at_once: int) -> FastAPI:
     """The page, its API, and /health, which answers when stories can be told: this is called with a model."""
     server = FastAPI(openapi_url=None)
-    server.add_middleware(SizeLimit)
+    server.add_middleware(Door)
 
     @server.get("/health")
     def health() -> dict[str, str]:
@@ -261,9 +283,7 @@ def build_server(model: GPT2, name: str, at_once: int) -> FastAPI:
         footer_links=[],
         run_history=False,
         show_error=False,
-        max_file_size=0,
         ssr_mode=False,
-        enable_monitoring=False,
     )
 
 

@@ -37,9 +37,17 @@ SECRET = "Rumpelstiltskin"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served(nano(), at_once=2) as address:
-        yield address
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Gradio may keep files."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def address(cache: Path) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(cache))
+        with served(nano(), at_once=2) as address:
+            yield address
 
 
 def call(address: str, name: str, data: list[Any]) -> tuple[str, Any]:
@@ -126,23 +134,57 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_quotes_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_nothing_that_is_sent_to_any_event_of_the_page_is_printed(
-    address: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [0, -1, 1], ids=["as many", "too few", "too many"])
+def test_nothing_that_is_sent_to_any_event_of_the_page_is_printed_or_read_or_fetched(
+    address: str, cache: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, more: int
 ) -> None:
+    file = tmp_path / "of_the_server.txt"
+    file.write_text(SECRET)
+    files = [
+        {"path": path, "meta": {"_type": "gradio.FileData"}} for path in (str(file), f"{address}/health")
+    ]
     functions = httpx2.get(f"{address}/config").json()["dependencies"]
     session = {"session_hash": SECRET}
+    joins = 0
     for function in functions:
-        for value in (SECRET, [SECRET], {SECRET: SECRET}, None):
-            data = [value for _ in function["inputs"]]
+        for value in (SECRET, [SECRET], {SECRET: SECRET}, None, *files, files):
+            data = [value] * max(0, len(function["inputs"]) + more)
             joined = httpx2.post(
                 f"{address}/gradio_api/queue/join",
                 json={"data": data, "fn_index": function["id"], **session},
             )
             if joined.status_code == 200:
-                httpx2.get(f"{address}/gradio_api/queue/data", params=session, timeout=60)
+                joins += bool(function["inputs"])
+                events = httpx2.get(f"{address}/gradio_api/queue/data", params=session, timeout=60).text
+                assert file.name not in events
+    assert joins == 3 * 7  # generate, the other ending, the API
     call(address, "story", [SECRET, "sad", 0.7, 20, 1, 0])
     printed = capfd.readouterr()
     assert SECRET not in printed.out + printed.err
+    assert list(cache.rglob("*")) == []
+
+
+def test_only_the_routes_of_the_page_are_open(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for path in (
+        "/monitoring",
+        "/config?deep_link=x",
+        "/?deep_link=x",
+        "/gradio_api/deep_link?session_hash=x",
+        f"/gradio_api/file={ROOT / 'README.md'}",
+        f"/gradio_api/file={address}/health",
+        "/gradio_api/proxy=https://huggingface.co",
+    ):
+        assert httpx2.get(address + path).status_code == 404
+    for path in (
+        f"call/{SECRET}",
+        f"call/v2/{SECRET}",
+        "call/v2/story",
+        f"run/{SECRET}",
+        "api/0",
+        "vibe-edit",
+    ):
+        assert httpx2.post(f"{address}/gradio_api/{path}", json={"data": [SECRET]}).status_code == 404
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_too_large_or_no_business_of_visitors_is_refused(address: str) -> None:
@@ -150,8 +192,7 @@ def test_what_is_too_large_or_no_business_of_visitors_is_refused(address: str) -
     unbounded = httpx2.post(f"{address}/gradio_api/call/story", content=iter([b" "]))
     file = httpx2.post(f"{address}/gradio_api/upload", files={"files": b"a file"})
     past_the_queue = httpx2.post(f"{address}/gradio_api/run/story", json={"data": list(ASKED.values())})
-    assert [answer.status_code for answer in (large, unbounded, file, past_the_queue)] == [413, 413, 413, 404]
-    assert httpx2.get(f"{address}/monitoring").status_code != 200
+    assert [answer.status_code for answer in (large, unbounded, file, past_the_queue)] == [413, 413, 404, 404]
 
 
 def test_a_story_has_no_more_tokens_than_fit_behind_its_prompt(model: GPT2) -> None:

@@ -38,11 +38,8 @@ from generate import Request, Sampling, Story, encode_requests, new_seed, stream
 from inference import for_inference
 from model import GPT2, load_model, newest_checkpoint
 
-ENVIRONMENT = {
-    "MODEL": "--checkpoint",
-    "HOST": "--host",
-    "PORT": "--port",
-}  # unless the command line has them
+# What hosts set, as options; those of the command line come after them.
+ENVIRONMENT = {"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port"}
 EXAMPLES = (
     "A little bear finds a red balloon in the forest.",
     "Lily and her cat plant a seed in the garden.",
@@ -62,6 +59,7 @@ ROUTES = re.compile(  # of Gradio's others, some hand out or fetch files
     r"|/gradio_api/(info|startup-events|cancel|reset|queue/join|queue/data|heartbeat/\w+|call/story(/\w+)?)"
 )
 REFRESH_SECONDS = 0.05
+SESSIONS = 100  # pages of which Gradio remembers what it showed, some for an hour
 STYLE = """<style>
 .gradio-container .story textarea { font: 1.15rem/1.6 Georgia, serif; }
 @supports (field-sizing: content) {  /* as high as its story, at any width */
@@ -122,10 +120,11 @@ def tell(model: GPT2, *asked: Any) -> Generator[Story, None, None]:
         raise gr.Error(str(error).removeprefix("--"), print_exception=False) from None
     due = 0.0
     for story in stories:
-        if time.perf_counter() >= due:
+        if story.complete or time.perf_counter() >= due:
             yield story
             due = time.perf_counter() + REFRESH_SECONDS
-    yield story
+    if not story.complete:
+        yield story
 
 
 class Page(gr.Blocks):
@@ -134,8 +133,8 @@ class Page(gr.Blocks):
     ) -> list[Any]:
         """A visitor's values as they came; `check` looks at them. Gradio's own method would copy files that
         they name into a folder that it serves, fetch addresses, keep all, and print what does not fit."""
-        if len(inputs) != len(block_fn.inputs):
-            raise gr.Error(f"{len(block_fn.inputs)} values are needed", print_exception=False)
+        if block_fn.fn is None or len(inputs) != len(block_fn.inputs):
+            raise gr.Error("not a request that the page makes", print_exception=False)
         return inputs
 
 
@@ -143,6 +142,7 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
     """The page, and the API that tells the same stories. `name` is the model's."""
     limits: Any = dict(concurrency_id="stories", concurrency_limit=at_once)
     hidden: Any = dict(limits, api_visibility="private", show_progress="minimal")
+    box: Any = dict(label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story")
     link = f"[{name}](https://huggingface.co/{name.split('@')[0]})"
     if Path(name).exists():
         link = f"`{'/'.join(Path(name).parts[-2:])}`"  # visitors need not know where things are
@@ -171,14 +171,10 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
         told = gr.JSON(visible=False)  # what the first story was asked for
         with gr.Row():
             with gr.Column(min_width=320):
-                first = gr.Textbox(
-                    label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story"
-                )
+                first = gr.Textbox(**box)
                 first_note = gr.Markdown(elem_classes="note")
             with gr.Column(min_width=320, visible=False) as beside:
-                second = gr.Textbox(
-                    label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story"
-                )
+                second = gr.Textbox(**box)
                 second_note = gr.Markdown(elem_classes="note")
         gr.Markdown(
             f"Told at a time: {at_once}. Places in the queue: {LONGEST_QUEUE}. What you type is not logged.",
@@ -236,9 +232,7 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
         )
         stop.click(None, cancels=[telling, telling_other])
         gr.api(story, **limits)
-    page.state_session_capacity = (
-        100  # what Gradio remembers of pages, some of it for an hour; nothing of ours
-    )
+    page.state_session_capacity = SESSIONS
     return page.queue(max_size=LONGEST_QUEUE, api_open=False)
 
 

@@ -50,12 +50,10 @@ def served(model: GPT2, at_once: int) -> Iterator[str]:
     """The demo's address."""
     listening = app.listen("127.0.0.1", 0)
     listening.listen()  # from now on requests wait for the server
+    demo = app.build_server(model, "a tiny model", at_once)
     server = uvicorn.Server(
-        uvicorn.Config(
-            app.build_server(model, "a tiny model", at_once), log_level="warning", access_log=False
-        )
+        uvicorn.Config(demo, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     )
-    server.config.timeout_graceful_shutdown = 1
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

@@ -67,18 +67,8 @@ def test_the_api_tells_what_generate_tells_and_says_how_far_it_is(
     topic = "Lily plants a seed."
     job = Client(address, verbose=False).submit(topic, ending, seed=seed, api_name="/story")
     last = job.result(60)
-    settings = [
-        "--checkpoint",
-        str(NANO),
-        "--topic",
-        topic,
-        "--ending",
-        ending,
-        "--seed",
-        str(seed),
-        "--json",
-    ]
-    generate.main(settings)
+    settings = {"checkpoint": NANO, "topic": topic, "ending": ending, "seed": seed}
+    generate.main(["--json", *(f"--{name}={value}" for name, value in settings.items())])
     assert last == json.loads(capsys.readouterr().out)["stories"][0]
     for so_far in job.outputs():
         assert so_far == last or not so_far["complete"]
@@ -161,6 +151,7 @@ def test_nothing_that_is_sent_to_any_event_of_the_page_is_printed_or_read_or_fet
     call(address, "story", [SECRET, "sad", 0.7, 20, 1, 0])
     printed = capfd.readouterr()
     assert SECRET not in printed.out + printed.err
+    assert "Traceback" not in printed.err
     assert list(cache.rglob("*")) == []
 
 

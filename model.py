@@ -415,9 +415,11 @@ def newest_checkpoint() -> str:
     runs = [*Path("checkpoints").glob("*"), Path("quickstart/model")]
 
     def written(folder: Path) -> float:
-        return (folder / "model.safetensors").stat().st_mtime
+        """When its weights were, 0 if it has none."""
+        file = folder / "model.safetensors"
+        return file.stat().st_mtime if file.exists() else 0
 
-    found = [folders for run in runs if (folders := _checkpoints_of(run))]
+    found = [folders for run in runs if (folders := [*filter(written, _checkpoints_of(run))])]
     if not found:
         raise CheckpointError(
             "no fine-tuned model is here; make one with quickstart.py or finetune.py, or name one: "
@@ -425,7 +427,7 @@ def newest_checkpoint() -> str:
         )
     newest = max(found, key=lambda folders: max(map(written, folders)))[0]
     int8 = newest.with_name("int8")
-    return str(int8 if int8.is_dir() and written(int8) >= written(newest) else newest)
+    return str(int8 if written(int8) >= written(newest) else newest)
 
 
 def _checkpoints_of(run: Path) -> list[Path]:

@@ -213,6 +213,9 @@ def test_the_newest_model_is_taken_in_int8_unless_that_is_older(elsewhere: Path,
     ):
         write(folder, time)
         assert newest_checkpoint() == chosen
+    for without_weights in ("checkpoints/cut_off/best", "quickstart/model/best", "checkpoints/cut_off/int8"):
+        (elsewhere / without_weights).mkdir(parents=True)
+        assert newest_checkpoint() == chosen
 
 
 def test_bad_settings_get_one_clear_line(complaint: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from int8 import Int8Linear, has_exact_products, to_int8
+from int8 import Int8Linear, has_int8_products, to_int8
 from model import GPT2, Block, KVCache, attend, split_heads
 
 ROUNDING = 1e-5  # of float32 sums, by the lengths of what is multiplied; a hundred times what was seen
@@ -88,7 +88,7 @@ class OutputLayer(nn.Module):
         for rounding. None can be among them that is at most less than k others are at least; what is left,
         some hundreds of 50,257, is computed in float32."""
         V = len(self.weight)
-        if 16 * k <= V and has_exact_products():
+        if 16 * k <= V and has_int8_products():
             least, most = self.bounds(x)
             block = V // (16 * k)  # the largest of k blocks are k logits, and sooner found
             enough = least[: V // block * block].view(-1, block).amax(-1).topk(k).values[-1]
@@ -104,7 +104,7 @@ def for_inference(model: GPT2) -> GPT2:
     """Change `model` in place and return it: float32 on a CPU becomes faster, int8 becomes float32 where a
     processor has no use for it, all else stays as it is."""
     on_cpu = model.device.type == "cpu"
-    if model.is_int8 and not (on_cpu and has_exact_products()):
+    if model.is_int8 and not (on_cpu and has_int8_products()):
         _write_out(model)
     weight = model.output_layer.weight
     if not on_cpu or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():

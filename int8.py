@@ -28,9 +28,15 @@ def to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def has_exact_products() -> bool:
-    """Whether this CPU adds up int8 products in 32 bits. Before VNNI (Intel 2019, AMD 2022) oneDNN adds pairs
-    of them in 16, which overflow."""
+def has_int8_products() -> bool:
+    """Whether int8 products of this CPU are exact, and sooner there than float32 ones.
+
+    On an x86 processor without VNNI (Intel before 2019, AMD before 2022) torch adds them up in plain loops.
+    On one with VNNI it calls oneDNN; where that is kept from VNNI (ONEDNN_MAX_CPU_ISA), its sums overflow.
+    """
+    cpu = torch.cpu.get_capabilities()
+    if cpu["architecture"] == "x86_64" and not cpu["avx512_vnni"]:
+        return False
     row = torch.full((1, 64), LARGEST, dtype=torch.int8)
     return bool(torch._int_mm(row, row.repeat(8, 1).t()).eq(64 * LARGEST**2).all())
 
@@ -38,7 +44,7 @@ def has_exact_products() -> bool:
 class Int8Linear(nn.Module):
     """Takes the place of a linear layer: (..., K) -> (..., N).
 
-    Where there are no exact products of whole numbers, the weight is written out; so it is on a GPU (not
+    Where a CPU has no products of whole numbers, the weight is written out; so it is on a GPU (not
     tried), where `_int_mm` asks for shapes that one story does not have. inference.py does that once for all.
     """
 
@@ -54,7 +60,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", linear.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not has_exact_products():
+        if x.device.type != "cpu" or not has_int8_products():
             return F.linear(x, self.written_out(), self.bias)
         return self.product(*to_int8(x.reshape(-1, x.shape[-1]))).view(*x.shape[:-1], -1)
 

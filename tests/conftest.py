@@ -1,44 +1,53 @@
-"""What the tests share: a tiny model, a tiny data set, a command line that must fail, a loopback Hub."""
+"""How tests are run, and what they share: a tiny model, a tiny data set, a loopback Hub, complaints."""
 
+import clean_environment
+
+# isort: split
 import os
+import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import joblib
 import pytest
 import torch
+from hypothesis import settings
 
 import cli
+import inference
+import int8
 import prepare_data
+from fake_hub import FakeHub
+from hub_user import TRAIN, VALIDATION, User
 from model import GPT2
 from samples import write_corpus
-from tests.fake_hub import FakeHub
-from tests.hub_user import ROOT, TRAIN, VALIDATION, User
+from small_disk import on_a_disk
+from tiny import tiny_model
 
-TINY: dict[str, Any] = dict(
-    dropout_rate=0.0, vocab_size=512, context_length=384, embedding_dim=32, num_layers=2, num_heads=4
-)
+MOST_WORKERS = 8  # each makes the fixtures anew, and holds a gigabyte
 
-
-def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
-    """Random weights, large enough that the next token is never a near tie."""
-    torch.manual_seed(seed)
-    model = GPT2(**{**TINY, **changes}).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.15)
-    return model
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
-def in_a_process(code: str, **environment: str) -> str:
-    """What Python code prints in a process of its own; it must succeed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Without -n, -p no:xdist or --pdb: as many workers as cores. Each has its share of the threads."""
+    if clean_environment.WORKER or not config.pluginmanager.hasplugin("xdist"):
+        return
+    cores = joblib.cpu_count()
+    if config.option.numprocesses is None and not config.option.usepdb:
+        config.option.numprocesses = min(cores, MOST_WORKERS)
+        config.option.dist = "worksteal"
+    if config.option.numprocesses:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, cores // config.option.numprocesses))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        clean_environment.keep_temporary()
+        terminalreporter.write_line(f"what the tests wrote is in {clean_environment.TEMPORARY}")
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +103,10 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as fake:
-        yield fake
+def hub() -> FakeHub:
+    """Empty, and without faults."""
+    clean_environment.HUB.reset()
+    return clean_environment.HUB
 
 
 @pytest.fixture(scope="session")
@@ -113,13 +123,28 @@ def undisturbed(texts: dict[str, bytes], tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("undisturbed")
     for name, content in texts.items():
         (folder / name).write_bytes(content)
-    done = subprocess.run(
-        [sys.executable, ROOT / "prepare_data.py", "--source", ".", "--output", "data"], cwd=folder
-    )
-    assert done.returncode == 0
+    prepare_data.main(["--source", str(folder), "--output", str(folder / "data")])
     return folder / "data"
 
 
 @pytest.fixture
 def user(hub: FakeHub, tmp_path: Path) -> User:
-    return User(hub, tmp_path / "user")
+    return User(tmp_path / "user")
+
+
+@pytest.fixture(scope="module")
+def int8_products() -> Iterator[None]:
+    """Int8 layers as on a processor with VNNI; on another, plain products take the place of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not int8.has_int8_products():
+            patch.setattr(torch, "_int_mm", lambda a, b: a.int() @ b.int())
+            for module in (int8, inference):
+                patch.setattr(module, "has_int8_products", lambda: True)
+        yield
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> None:
+    tried = on_a_disk(tmp_path / "tried" / "disk", "size=64k")
+    if not shutil.which("unshare") or subprocess.run([*tried, "true"]).returncode:
+        pytest.skip("this user may not mount a disk here")

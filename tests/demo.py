@@ -5,16 +5,19 @@ import functools
 import threading
 from collections.abc import Iterator
 
+import httpx2
 import uvicorn
 
 import app
+from clean_environment import ROOT
 from generate import Request, Sampling, Story, encode_prompt, tell_stories
 from inference import for_inference
 from model import GPT2, load_model
-from tests.hub_user import ROOT
 
 NANO = ROOT / "assets" / "nano_base"
 ENOUGH = 100_000  # tokens, for any test
+# Setting up a client takes longer than most requests, and a connection that is kept waits 40 ms a request.
+VISITOR = httpx2.Client(timeout=60, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
 
 
 def nano() -> GPT2:

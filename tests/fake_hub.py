@@ -1,9 +1,9 @@
 """A Hugging Face Hub on the loopback address, in memory, that can be told to fail.
 
-    with FakeHub() as hub:
-        hub.add("model", "someone/model", {"config.json": b"{}"})
-        hub.fail("GET .*config.json", status=503, times=2)
-        subprocess.run(..., env=os.environ | hub.environment(tmp_path))
+    hub = FakeHub()
+    os.environ |= hub.environment()  # before huggingface_hub is imported
+    hub.add("model", "someone/model", {"config.json": b"{}"})
+    hub.fail("GET .*config.json", status=503, times=2)
 
 It answers what huggingface_hub asks when files are listed, fetched and pushed, in the way the real one does:
 large files by reference (git LFS), with a redirect to another host. Branches other than main, pull requests,
@@ -18,11 +18,11 @@ import json
 import re
 import socket
 import struct
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -74,26 +74,40 @@ class Dropped(Exception):
 
 
 class FakeHub:
+    """Has one address from start to end, and answers there except while it is `away`."""
+
     def __init__(self) -> None:
+        self.port = 0  # any that is free
+        self.closing = threading.Event()
+        self._start()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.reset()
+
+    def _start(self) -> None:
+        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.server.fake = self
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def reset(self) -> None:
+        """Forget all repos, faults and requests."""
         self.repos: dict[tuple[str, str], Repo] = {}
         self.objects: dict[str, bytes] = {}  # by SHA-256
         self.faults: list[Fault] = []
         self.requests: list[str] = []  # "METHOD path", with " bytes=..." where a range was asked for
         self.lock = threading.Lock()
+        self.closing.set()  # for requests that were never answered
         self.closing = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.fake = self  # type: ignore[attr-defined]
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
-    def __enter__(self) -> "FakeHub":
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Nothing listens at the address for the length of the block."""
         self.server.shutdown()
         self.server.server_close()
+        try:
+            yield
+        finally:
+            self._start()
 
     def add(self, kind: str, name: str, files: Mapping[str, bytes]) -> str:
         """A new commit on main, in a repo that is made if it is not there. Returns the commit."""
@@ -113,19 +127,30 @@ class FakeHub:
                         return fault
         return None
 
-    def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
-        """For a client's process, with a cache of its own in `home`."""
+    def environment(self) -> dict[str, str]:
+        """For huggingface_hub."""
         return {
             "HF_ENDPOINT": self.url,
-            "HF_HOME": str(home),
+            "HF_HUB_ETAG_TIMEOUT": "1",  # seconds
+            "HF_HUB_DOWNLOAD_TIMEOUT": "1",
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-        } | ({"HF_TOKEN": token} if token else {})
+        }
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    fake: FakeHub
+
+    def handle_error(self, *request: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # that a client goes away is no error
+            super().handle_error(*request)
 
 
 class Handler(BaseHTTPRequestHandler):
+    server: Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a kept connection waits 40 ms an answer
     fault: Fault | None = None
 
     ROUTES = (
@@ -145,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def handle_request(self) -> None:
-        self.fake: FakeHub = self.server.fake  # type: ignore[attr-defined]
+        self.fake = self.server.fake
         request = f"{self.command} {self.path}"
         asked = self.headers.get("Range")
         self.fake.requests.append(f"{request} {asked}" if asked else request)

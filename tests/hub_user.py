@@ -1,72 +1,104 @@
 """Someone who starts the scripts against the loopback Hub, and what they meet there."""
 
 import contextlib
+import importlib
 import io
 import os
 import re
-import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess, Popen
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import torch
+from huggingface_hub import close_session, constants
 
+import cli
 import generate
+import hub
+from clean_environment import ROOT
+from fake_hub import FakeHub
 from model import GPT2
 from published import to_published
-from tests.fake_hub import FakeHub
 
-ROOT = Path(__file__).parent.parent
+Done = CompletedProcess[str]
 RAW = "roneneldan/TinyStoriesInstruct"
 TRAIN, VALIDATION = "TinyStories-Instruct-train.txt", "TinyStories-Instruct-valid.txt"
 BASE, FINETUNED = "0rn0/gpt2-30m-tinystories", "0rn0/gpt2-30m-tinystories-sft"
 DATA = "0rn0/tinystories-instruct-balanced"
 STORY = ["generate.py", "--topic", "a lost dog", "--ending", "sad", "--seed", "1", "--max-tokens", "8"]
 
-# Starts a script as the command line does, with less patience, and several processes for a little text.
-HURRIED = """
-import importlib, pathlib, sys
-import cli, hub
-hub.PATIENCE, hub.FIRST_WAIT, hub.TIMEOUT = 2.0, 0.01, 0.5
-sys.argv = sys.argv[1:]
-script = importlib.import_module(pathlib.Path(sys.argv[0]).stem)
-script.PARALLEL_FROM, script.PIECE = 100_000, 30_000
-cli.run(script.main)
-"""
+# huggingface_hub waits a second and more between two tries.
+WAITING = ("huggingface_hub.utils._http", "huggingface_hub.file_download")
+HASTE = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / 100)})
 
 
 class User:
-    """Someone who starts scripts in an empty folder, with an empty cache."""
+    """Someone who starts scripts in a folder and with a cache of his own, in the process of the test."""
 
-    def __init__(self, hub: FakeHub, place: Path, token: str | None = None) -> None:
+    def __init__(self, place: Path, token: str | None = None) -> None:
         self.place = place
         place.mkdir(exist_ok=True)
         self.cache = place / "cache"
-        self.environment = os.environ | hub.environment(self.cache, token)
-        self.environment |= {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
-        self.environment["PYTHONPATH"] = str(ROOT)
+        self.token = token
 
-    def start(
-        self, script: str, *arguments: object, hurried: bool = True, before: tuple[str, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        start = [sys.executable, "-c", HURRIED] if hurried else [sys.executable]
-        command = [*before, *start, str(ROOT / script), *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=120
-        )
+    def start(self, script: str, *arguments: object, offline: bool = False, patience: float = 2.0) -> Done:
+        """What came of `uv run python script arguments`. `patience` with the Hub is in seconds."""
+        main = importlib.import_module(Path(script).stem).main
+        stdout, stderr = io.StringIO(), io.StringIO()
+        close_session()  # a new process has no connections
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+            patch.chdir(self.place)
+            patch.setattr(sys, "argv", [script])
+            patch.setattr(constants, "HF_HUB_CACHE", str(self.cache / "hub"))
+            patch.setattr(constants, "HF_HUB_OFFLINE", offline)
+            patch.setattr(hub, "PATIENCE", patience)
+            patch.setattr(hub, "FIRST_WAIT", 0.01)
+            patch.setattr(hub, "TIMEOUT", 0.5)
+            for module in WAITING:
+                patch.setattr(f"{module}.time", HASTE)
+            if self.token:
+                patch.setenv("HF_TOKEN", self.token)
+            try:
+                cli.run(lambda: main([*map(str, arguments)]))
+                status = 0
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return Done([script], status, stdout.getvalue(), stderr.getvalue())
 
-    def succeed(self, script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        done = self.start(script, *arguments)
+    def succeed(self, script: str, *arguments: object, **how: Any) -> Done:
+        done = self.start(script, *arguments, **how)
         assert done.returncode == 0, done.stderr
         return done
 
-    def fail(self, script: str, *arguments: object, **how: object) -> str:
-        """The one line of a script that ends with exit code 2."""
-        done = self.start(script, *arguments, **how)  # type: ignore[arg-type]
-        assert done.returncode == 2, done.stderr
-        assert "Traceback" not in done.stderr
-        lines = [line for line in done.stderr.splitlines() if "error:" in line]
-        assert len(lines) == 1
-        return lines[0]
+    def fail(self, script: str, *arguments: object, **how: Any) -> str:
+        return complaint_of(self.start(script, *arguments, **how))
+
+    def start_process(self, script: str, *arguments: object, before: Sequence[str] = ()) -> "Popen[str]":
+        """The same in a process of its own, with all patience; `before` is a command before the command."""
+        environment = os.environ | {"HF_HUB_CACHE": str(self.cache / "hub")}
+        if self.token:
+            environment["HF_TOKEN"] = self.token
+        command = [*before, sys.executable, str(ROOT / script), *map(str, arguments)]
+        return Popen(command, cwd=self.place, env=environment, stdout=PIPE, stderr=PIPE, text=True)
+
+
+def finished(process: "Popen[str]") -> Done:
+    stdout, stderr = process.communicate(timeout=120)
+    return Done([], process.returncode, stdout, stderr)
+
+
+def complaint_of(done: Done) -> str:
+    """The one line of a script that ended with exit code 2."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    return line
 
 
 def weights(model: GPT2, tmp_path: Path) -> dict[str, bytes]:

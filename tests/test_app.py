@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from gradio_client import Client
 from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
 import app
+import clean_environment
 import generate
+from clean_environment import ROOT
+from demo import NANO, VISITOR, nano, served, told
 from model import GPT2, newest_checkpoint
-from tests.demo import NANO, nano, served, told
-from tests.hub_user import ROOT
 
 ASKED: dict[str, Any] = dict(
     topic="a dog", ending="sad", temperature=0.7, max_tokens=200, ending_strength=1, seed=3
@@ -54,8 +54,8 @@ def call(address: str, name: str, data: list[Any]) -> tuple[str, Any]:
     """How a request to the API ended, "complete" or "error", and what came with it."""
     url = f"{address}/gradio_api/call/{name}"
     body = json.dumps({"data": data})  # NaN and all
-    joined = httpx2.post(url, content=body, headers={"Content-Type": "application/json"})
-    events = httpx2.get(f"{url}/{joined.raise_for_status().json()['event_id']}", timeout=60).text
+    joined = VISITOR.post(url, content=body, headers={"Content-Type": "application/json"})
+    events = VISITOR.get(f"{url}/{joined.raise_for_status().json()['event_id']}").text
     ended, value = re.findall(r"^event: (\w+)\ndata: (.*)$", events, re.M)[-1]
     return ended, json.loads(value)
 
@@ -133,19 +133,19 @@ def test_nothing_that_is_sent_to_any_event_of_the_page_is_printed_or_read_or_fet
     files = [
         {"path": path, "meta": {"_type": "gradio.FileData"}} for path in (str(file), f"{address}/health")
     ]
-    functions = httpx2.get(f"{address}/config").json()["dependencies"]
+    functions = VISITOR.get(f"{address}/config").json()["dependencies"]
     session = {"session_hash": SECRET}
     joins = 0
     for function in functions:
         for value in (SECRET, [SECRET], {SECRET: SECRET}, None, *files, files):
             data = [value] * max(0, len(function["inputs"]) + more)
-            joined = httpx2.post(
+            joined = VISITOR.post(
                 f"{address}/gradio_api/queue/join",
                 json={"data": data, "fn_index": function["id"], **session},
             )
             if joined.status_code == 200:
                 joins += bool(function["inputs"])
-                events = httpx2.get(f"{address}/gradio_api/queue/data", params=session, timeout=60).text
+                events = VISITOR.get(f"{address}/gradio_api/queue/data", params=session).text
                 assert file.name not in events
     assert joins == 3 * 7  # generate, the other ending, the API
     call(address, "story", [SECRET, "sad", 0.7, 20, 1, 0])
@@ -165,7 +165,7 @@ def test_only_the_routes_of_the_page_are_open(address: str, capfd: pytest.Captur
         f"/gradio_api/file={address}/health",
         "/gradio_api/proxy=https://huggingface.co",
     ):
-        assert httpx2.get(address + path).status_code == 404
+        assert VISITOR.get(address + path).status_code == 404
     for path in (
         f"call/{SECRET}",
         f"call/v2/{SECRET}",
@@ -174,15 +174,15 @@ def test_only_the_routes_of_the_page_are_open(address: str, capfd: pytest.Captur
         "api/0",
         "vibe-edit",
     ):
-        assert httpx2.post(f"{address}/gradio_api/{path}", json={"data": [SECRET]}).status_code == 404
+        assert VISITOR.post(f"{address}/gradio_api/{path}", json={"data": [SECRET]}).status_code == 404
     assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_too_large_or_no_business_of_visitors_is_refused(address: str) -> None:
-    large = httpx2.post(f"{address}/gradio_api/call/story", content=b" " * (app.LARGEST_REQUEST + 1))
-    unbounded = httpx2.post(f"{address}/gradio_api/call/story", content=iter([b" "]))
-    file = httpx2.post(f"{address}/gradio_api/upload", files={"files": b"a file"})
-    past_the_queue = httpx2.post(f"{address}/gradio_api/run/story", json={"data": list(ASKED.values())})
+    large = VISITOR.post(f"{address}/gradio_api/call/story", content=b" " * (app.LARGEST_REQUEST + 1))
+    unbounded = VISITOR.post(f"{address}/gradio_api/call/story", content=iter([b" "]))
+    file = VISITOR.post(f"{address}/gradio_api/upload", files={"files": b"a file"})
+    past_the_queue = VISITOR.post(f"{address}/gradio_api/run/story", json={"data": list(ASKED.values())})
     assert [answer.status_code for answer in (large, unbounded, file, past_the_queue)] == [413, 413, 404, 404]
 
 
@@ -246,7 +246,7 @@ def dockerfile(instruction: str) -> list[str]:
 def test_the_containers_command_starts_with_a_port_and_a_model_alone_and_is_healthy() -> None:
     with app.listen("127.0.0.1", 0) as free:
         port = str(free.getsockname()[1])
-    environment = {"PORT": port, "MODEL": str(NANO)}
+    environment = {"PORT": port, "MODEL": str(NANO), "TMPDIR": str(clean_environment.TEMPORARY)}
     start, check = (
         [sys.executable, *command[1:]] for command in (dockerfile("CMD"), dockerfile("HEALTHCHECK"))
     )

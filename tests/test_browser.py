@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from typing import Any
 
-import httpx2
 import pytest
 from gradio_client import Client
 from playwright.sync_api import (
@@ -24,7 +23,7 @@ from playwright.sync_api import (
 )
 
 import app
-from tests.demo import ENOUGH, Pace, nano, served, told
+from demo import ENOUGH, VISITOR, Pace, nano, served, told
 
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -84,6 +83,13 @@ def opened(browser: Browser, address: str, look: dict[str, Any]) -> Iterator[Pag
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
     with opened(browser, address, request.param) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Browser) -> Iterator[Page]:
+    """One page for several tests, of a demo that tells as fast as it can."""
+    with served(nano(), at_once=1) as address, opened(browser, address, PHONE) as page:
         yield page
 
 
@@ -209,13 +215,11 @@ def test_everything_works_by_keyboard(page: Page, pace: Pace) -> None:
         "**bold** [link](javascript:alert(1)) &amp; ${x}",
     ],
 )
-def test_whatever_is_typed_is_a_topic(browser: Browser, address: str, pace: Pace, topic: str) -> None:
-    pace.allow(ENOUGH)
-    with opened(browser, address, PHONE) as page:
-        ask(page, topic, "happy", 5)
-        expect(story(page, "happy")).to_have_value(told(topic, "happy", 5).text)
-        assert page.evaluate("typeof injected") == "undefined"
-        assert fits(page)
+def test_whatever_is_typed_is_a_topic(open_page: Page, topic: str) -> None:
+    ask(open_page, topic, "happy", 5)
+    expect(story(open_page, "happy")).to_have_value(told(topic, "happy", 5).text)
+    assert open_page.evaluate("typeof injected") == "undefined"
+    assert fits(open_page)
 
 
 def test_what_cannot_be_told_is_said(page: Page, pace: Pace) -> None:
@@ -231,7 +235,7 @@ def test_past_the_queue_a_visitor_is_told_to_come_again(
     monkeypatch.setattr(app, "LONGEST_QUEUE", 1)
     with served(pace.model, at_once=1) as address, browser.new_page() as page:
         asked = {"data": ["a dog", "sad", 0.7, 20, 1, 0]}
-        while httpx2.post(f"{address}/gradio_api/call/story", json=asked).status_code == 200:
+        while VISITOR.post(f"{address}/gradio_api/call/story", json=asked).status_code == 200:
             pass
         page.goto(address)
         ask(page, TOPIC, "sad", 3)

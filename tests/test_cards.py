@@ -3,7 +3,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
@@ -12,7 +11,7 @@ import cards
 import finetune
 import prepare_data
 import run_folder
-from tests.fake_hub import FakeHub
+from fake_hub import FakeHub
 
 
 @pytest.fixture
@@ -145,9 +144,7 @@ def test_a_card_tells_of_its_step_and_what_was_before_it(run: Path) -> None:
     assert f"{first['validation_loss']:.4f} |" in between
 
 
-def test_the_hub_accepts_both(run: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with FakeHub() as hub:
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-        ModelCard.load(run / "best" / "README.md").validate()
-        DatasetCard.load(Path(data) / "README.md").validate()
-        assert hub.requests == ["POST /api/validate-yaml"] * 2
+def test_the_hub_accepts_both(run: Path, data: str, hub: FakeHub) -> None:
+    ModelCard.load(run / "best" / "README.md").validate()
+    DatasetCard.load(Path(data) / "README.md").validate()
+    assert hub.requests == ["POST /api/validate-yaml"] * 2

@@ -1,19 +1,16 @@
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from cli import InputError, parse, setting
+from forked import Forked, run_script
 
-HERE = Path(__file__).parent.parent
 SCRIPTS = ("prepare_data.py", "finetune.py", "generate.py", "evaluate.py", "quickstart.py")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_bad_setting_as_a_newcomer_sees_it(script: str) -> None:
-    bad = subprocess.run([sys.executable, HERE / script, "--seed", "-1"], capture_output=True, text=True)
+    bad = Forked(run_script, script, "--seed", "-1").finish()
     assert bad.returncode == 2
     assert bad.stdout == ""
     assert bad.stderr == f"{script}: error: --seed -1: must be at least 0{AT_MOST.get(script, '')}\n"

@@ -2,18 +2,20 @@
 
 import os
 import signal
-import sys
+import socket
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.run
 
 import finetune
 import run_folder
+from clean_environment import ROOT
 from distributed import Ranks
-from tests.conftest import tiny_model
-from tests.hub_user import ROOT
-from tests.trainee import finish, start, wait_until
+from forked import Forked, run_script
+from tiny import tiny_model
+from trainee import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +26,26 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data: str) -> list[str]:
     return [*given, "--grad-clip", "1", "--micro-batch-tokens", "700", "--log-every", "2", "--stories", "0"]
 
 
-def together(*arguments: str) -> list[str]:
-    """The command of a run of two processes."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return [sys.executable, *torchrun, str(ROOT / "finetune.py"), *arguments]
+def torchrun(*arguments: object) -> Forked:
+    """A run of two processes, as a user starts it."""
+    return Forked(_torchrun, "--standalone", "--nproc-per-node=2", ROOT / "finetune.py", *arguments)
+
+
+def _torchrun(*arguments: object) -> None:
+    torch.distributed.run.main([*map(str, arguments)])
+
+
+def together(*arguments: object) -> list[Forked]:
+    """The two processes of a run, without torchrun's time to start them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return [Forked(_one_of_two, rank, port, *arguments) for rank in (0, 1)]
+
+
+def _one_of_two(rank: int, port: int, *arguments: object) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    run_script("finetune.py", *arguments)
 
 
 def figures(output: Path) -> list[dict[str, float]]:
@@ -47,14 +65,14 @@ def test_two_processes_train_as_one_and_one_goes_on_from_two(arguments: list[str
     """28 examples in steps of 9, so the last step of an epoch has one, for one of the processes."""
     alone, both, half = tmp_path / "alone", tmp_path / "both", tmp_path / "half"
     finetune.main([*arguments, "--output", str(alone)])
-    status, stdout, stderr = finish(start(together(*arguments, "--output", str(both))))
-    assert status == 0, stderr
-    assert stdout.count("compute:") == stdout.count("checkpoints in") == 1
-    assert "in 2 processes" in stdout
+    first, second = (process.finish() for process in together(*arguments, "--output", both))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "in 2 processes" in first.stdout
+    assert second.stdout == ""
     assert_alike(both, alone)
 
-    status, _, stderr = finish(start(together(*arguments, "--output", str(half), "--epochs", "1")))
-    assert status == 0, stderr
+    for process in together(*arguments, "--output", half, "--epochs", "1"):
+        assert process.finish().returncode == 0
     finetune.main([*arguments, "--output", str(half), "--resume"])
     assert_alike(half, alone)
 
@@ -64,12 +82,12 @@ def test_a_process_that_dies_ends_the_run_with_a_clear_line(
     victim: int, arguments: list[str], tmp_path: Path
 ) -> None:
     output = tmp_path / "run"
-    run = start(together(*arguments, "--output", str(output), "--epochs", "5000"))
+    run = torchrun(*arguments, "--output", output, "--epochs", "5000")
     wait_until(lambda: (output / "training_state.pt").exists(), run)
     os.kill(rank(run.pid, victim), signal.SIGKILL)
-    status, _, stderr = finish(run)
-    assert status == 1
-    said = [line for line in stderr.splitlines() if "error: " in line]
+    done = run.finish()
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "error: " in line]
     assert len(said) == 1
     assert f"process {1 - victim}: another process of this run ended" in said[0]
     assert "--resume" in said[0]
@@ -90,19 +108,19 @@ def rank(parent: int, number: int) -> int:
 def test_a_signal_to_torchrun_saves_first(arguments: list[str], tmp_path: Path) -> None:
     output = tmp_path / "run"
     given = [*arguments, "--epochs", "10000", "--save-minutes", "99"]
-    run = start(together(*given, "--output", str(output)))
+    run = torchrun(*given, "--output", output)
     wait_until(lambda: (output / "training_state.pt").exists(), run)
     run.send_signal(signal.SIGTERM)
-    _, stdout, stderr = finish(run)
-    assert "and saved; go on with the same command and --resume" in stdout
-    assert " error: " not in stderr
+    done = run.finish()
+    assert "and saved; go on with the same command and --resume" in done.stdout
+    assert " error: " not in done.stderr
 
 
 def test_bad_input_is_told_once(arguments: list[str], tmp_path: Path) -> None:
     missing = [*arguments, "--output", str(tmp_path / "run"), "--data", str(tmp_path / "nowhere")]
-    status, _, stderr = finish(start(together(*missing)))
-    assert status == 1
-    said = [line for line in stderr.splitlines() if "error: " in line]
+    done = torchrun(*missing).finish()
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "error: " in line]
     assert any("nowhere: no such folder" in line for line in said)
     assert len([line for line in said if "nowhere" in line]) == 1
 

@@ -18,7 +18,7 @@ from dataset import ENDINGS, format_instruction, get_tokenizer, load_data, read_
 from generate import Request, Sampling, tell_stories
 from likelihood import encode_pairs, score
 from model import GPT2, load_model
-from tests.conftest import tiny_model
+from tiny import tiny_model
 
 FEW = ["--topics", "4", "--num-stories", "2", "--max-tokens", "30", "--ending-strength", "2"]
 

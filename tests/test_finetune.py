@@ -21,7 +21,7 @@ from distributed import Ranks
 from finetune import Settings, Supervised, add_gradient, compute_loss, learning_rate, validation_loss
 from model import GPT2, load_model
 from stopping import StopRequest
-from tests.conftest import tiny_model
+from tiny import tiny_model
 
 CPU = choose_compute("cpu")
 ALONE = Ranks()

@@ -1,6 +1,8 @@
 import io
 import itertools
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +12,13 @@ import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib import cpu_count
 from torch import Tensor
 
 import generate
 from cli import InputError
 from dataset import format_instruction, get_tokenizer
+from device import choose_compute
 from generate import (
     Request,
     Sampling,
@@ -30,7 +34,7 @@ from generate import (
 from inference import for_inference
 from int8 import quantize
 from model import GPT2
-from tests.conftest import TINY, in_a_process, tiny_model
+from tiny import TINY, tiny_model
 
 EOS = 511
 CONTEXT = TINY["context_length"]
@@ -427,14 +431,23 @@ def test_without_a_fine_tuned_model_it_says_how_to_get_one(complaint: Callable) 
     assert "finetune.py --model-size nano" in answer
 
 
-def test_torch_takes_no_more_threads_than_there_are_cores_for_this_process() -> None:
+def test_torch_takes_no_more_threads_than_there_are_cores_for_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """joblib knows a container's limits; this variable of its own is one that a test can set."""
-    told = "import torch, device; device.choose_compute('cpu'); print(torch.get_num_threads())"
-    assert in_a_process(told, LOKY_MAX_CPU_COUNT="1", OMP_NUM_THREADS="2") == "1"
-    assert in_a_process(told, OMP_NUM_THREADS="1") == "1"
+    before = torch.get_num_threads()
+    try:
+        for cores, threads in ((1, 2), (1, 1), (cpu_count() + 1, 1)):
+            monkeypatch.setenv("LOKY_MAX_CPU_COUNT", str(cores))
+            torch.set_num_threads(threads)
+            choose_compute("cpu")
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_story_starts_without_what_only_other_scripts_need() -> None:
     others = "datasets", "pyarrow", "pandas", "sklearn", "matplotlib", "transformers", "torch._dynamo"
     told = f"import sys, generate; print([name for name in {others} if name in sys.modules])"
-    assert in_a_process(told) == "[]"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -2,10 +2,7 @@
 
 import json
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,25 +13,28 @@ from filelock import FileLock
 from huggingface_hub import close_session, get_session
 
 import hub as client
+import prepare_data
 from cli import InputError
-from tests.conftest import tiny_model
-from tests.fake_hub import FakeHub
-from tests.hub_user import (
+from fake_hub import FakeHub
+from hub_user import (
     BASE,
     DATA,
     FINETUNED,
     RAW,
-    ROOT,
     STORY,
     TRAIN,
     VALIDATION,
     User,
+    complaint_of,
+    finished,
     first_release,
     ranges,
     same_data,
     told_by,
     weights,
 )
+from small_disk import on_a_disk
+from tiny import tiny_model
 
 
 def test_a_base_model_and_data_are_fetched_and_a_second_time_need_no_network(
@@ -49,8 +49,8 @@ def test_a_base_model_and_data_are_fetched_and_a_second_time_need_no_network(
     assert f"{BASE}: commit " in first.stderr
     trained = user.place / "checkpoints" / "sft_30M_model" / "last" / "model.safetensors"
     content = trained.read_bytes()
-    hub.__exit__()
-    again = user.succeed(*train)
+    with hub.away():
+        again = user.succeed(*train)
     assert f"{DATA}: commit {commit[:12]}, from the Hub's cache, in {user.cache}" in again.stderr
     assert trained.read_bytes() == content
 
@@ -66,12 +66,11 @@ def test_a_published_model_tells_a_story_in_either_form(
     fetched = user.succeed(*STORY)
     assert fetched.stdout == local
     assert "fetched from the Hub" in fetched.stderr
-    hub.__exit__()
-    for offline in ("0", "1"):
-        user.environment["HF_HUB_OFFLINE"] = offline
-        again = user.succeed(*STORY)
-        assert again.stdout == local
-        assert "from the Hub's cache" in again.stderr
+    with hub.away():
+        for offline in (False, True):
+            again = user.succeed(*STORY, offline=offline)
+            assert again.stdout == local
+            assert "from the Hub's cache" in again.stderr
 
 
 def test_a_published_model_is_measured_on_published_data(
@@ -89,8 +88,8 @@ def test_a_published_model_is_measured_on_published_data(
     for origin in (evaluation["data"], *evaluation["checkpoints"]):
         assert origin["commit"] == commits.pop(origin["name"])
     assert "--update-card" in user.fail(*measure, "--update-card")
-    hub.__exit__()
-    user.succeed(*measure)
+    with hub.away():
+        user.succeed(*measure)
     assert file.read_bytes() == content
 
 
@@ -135,8 +134,16 @@ def test_a_weights_file_survives(fault: str, hub: FakeHub, user: User, tmp_path:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_row_is_lost_or_doubled(
-    fault: str, hub: FakeHub, user: User, texts: dict[str, bytes], undisturbed: Path
+    fault: str,
+    hub: FakeHub,
+    user: User,
+    texts: dict[str, bytes],
+    undisturbed: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Several processes parse, as they do a large file."""
+    monkeypatch.setattr(prepare_data, "PARALLEL_FROM", 100_000)
+    monkeypatch.setattr(prepare_data, "PIECE", 30_000)
     hub.add("dataset", RAW, texts)
     hub.fail(f"GET /objects/.*{TRAIN}", **FAULTS[fault])
     hub.fail(f"GET /datasets/.*{VALIDATION}", **FAULTS[fault])
@@ -160,7 +167,7 @@ def test_a_second_run_goes_on_from_what_is_on_disk(
     commit = hub.add("dataset", RAW, texts)
     hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
     hub.fail(f"GET .*{TRAIN}", skip=1, times=10**6, status=503)
-    answer = user.fail("prepare_data.py", "--output", "data")
+    answer = user.fail("prepare_data.py", "--output", "data", patience=0.5)
     assert f"{RAW}/{TRAIN}: the Hub answers 503" in answer
     kept = user.place / "data" / "raw" / f"{RAW.replace('/', '--')}@{commit[:12]}"
     assert [file.name for file in kept.iterdir()] == [f"{TRAIN}.incomplete"]
@@ -172,8 +179,8 @@ def test_a_second_run_goes_on_from_what_is_on_disk(
     user.succeed("prepare_data.py", "--output", "out")
     assert ranges(hub, TRAIN) == [150_000]
     assert same_data(user.place / "out", undisturbed)
-    hub.__exit__()  # and now all of it is here
-    user.succeed("prepare_data.py", "--output", "again")
+    with hub.away():  # and now all of it is here
+        user.succeed("prepare_data.py", "--output", "again")
     assert same_data(user.place / "again", undisturbed)
 
 
@@ -225,7 +232,7 @@ def test_a_weights_file_that_was_cut_short_is_not_taken_for_whole(
     hub.add("model", FINETUNED, files)
     hub.fail("GET /objects/.*model.safetensors", after_bytes=50_000, times=10**6)
     hub.fail("GET .*model.safetensors", skip=1, times=10**6, status=500)
-    assert f"{FINETUNED}: " in user.fail(*STORY)
+    assert f"{FINETUNED}: " in user.fail(*STORY, patience=0.5)
     assert not [
         file
         for file in user.cache.rglob("*")
@@ -283,13 +290,13 @@ def test_a_renewed_client_does_not_wait_for_ever_either() -> None:
 @pytest.mark.parametrize("script", [["prepare_data.py"], STORY, ["finetune.py"]])
 def test_a_server_that_never_answers_is_given_up(script: list[str], hub: FakeHub, user: User) -> None:
     hub.fail(".*", silent=True, times=10**6)
-    assert "no answer from the Hub, for too long; try again later" in user.fail(*script)
+    assert "no answer from the Hub, for too long; try again later" in user.fail(*script, patience=0.5)
 
 
 def test_a_server_that_is_not_there_is_given_up(hub: FakeHub, user: User) -> None:
-    hub.__exit__()
-    assert f"{RAW}: no connection to the Hub, for too long" in user.fail("prepare_data.py")
-    assert f"{FINETUNED}: no connection to the Hub, for too long" in user.fail(*STORY)
+    with hub.away():
+        assert f"{RAW}: no connection to the Hub, for too long" in user.fail("prepare_data.py", patience=0.5)
+        assert f"{FINETUNED}: no connection to the Hub, for too long" in user.fail(*STORY, patience=0.5)
 
 
 @pytest.mark.slow
@@ -299,57 +306,35 @@ def test_a_network_that_is_gone_for_good_ends_it_within_two_minutes(
     hub.add("dataset", RAW, texts)
     hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
     hub.fail(f"GET .*{TRAIN}", skip=1, times=10**6, silent=True)
-    answer = user.fail("prepare_data.py", hurried=False)
+    answer = user.fail("prepare_data.py", patience=client.PATIENCE)
     assert f"{RAW}/{TRAIN}: no answer from the Hub, for too long" in answer
 
 
-# A full disk
-
-SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
-
-
-def on_a_small_disk(folder: Path, kilobytes: int) -> tuple[str, ...]:
-    """A command before a command: `folder` is a disk of its own, and its files are listed in the end."""
-    mount = f"mount -t tmpfs -o size={kilobytes}k tmpfs {folder} && cd $PWD"
-    return (
-        *SMALL_DISK,
-        f'{mount} && "$@"; code=$?; find {folder} -type f -printf "%f %s\\n"; exit $code',
-        "sh",
-    )
-
-
-@pytest.fixture
-def small_disks(tmp_path: Path) -> None:
-    if not shutil.which("unshare") or subprocess.run([*on_a_small_disk(tmp_path, 64), "true"]).returncode:
-        pytest.skip("this user may not mount a small disk here")
-
-
-@pytest.mark.usefixtures("small_disks")
+@pytest.mark.usefixtures("disks")
 def test_a_full_disk_while_text_comes(hub: FakeHub, user: User, texts: dict[str, bytes]) -> None:
     hub.add("dataset", RAW, texts)
-    (user.place / "data").mkdir()
-    before = on_a_small_disk(user.place / "data", 100)
-    answer = user.fail("prepare_data.py", "--output", "out", before=before)
-    assert f"{RAW}/{TRAIN}: no room on the disk" in answer
-    listed = user.start("prepare_data.py", "--output", "out", before=before).stdout
-    assert re.findall(rf"{TRAIN}.*", listed) == [f"{TRAIN}.incomplete 102400"]
+    before = on_a_disk(user.place / "data", "size=100k")
+    done = finished(user.start_process("prepare_data.py", "--output", "out", before=before))
+    assert f"{RAW}/{TRAIN}: no room on the disk" in complaint_of(done)
+    (incomplete,) = (user.place / "kept").rglob(f"{TRAIN}*")
+    assert incomplete.name == f"{TRAIN}.incomplete"
+    assert incomplete.read_bytes() == texts[TRAIN][:102_400]
 
 
-@pytest.mark.usefixtures("small_disks")
+@pytest.mark.usefixtures("disks")
 def test_a_full_disk_while_weights_come(hub: FakeHub, user: User, tmp_path: Path) -> None:
     hub.add("model", FINETUNED, weights(tiny_model(embedding_dim=64), tmp_path))
-    user.cache.mkdir()
-    before = on_a_small_disk(user.cache, 100)
-    assert f"{FINETUNED}: no room on the disk" in user.fail(*STORY, before=before)
+    done = finished(user.start_process(*STORY, before=on_a_disk(user.cache, "size=100k")))
+    assert f"{FINETUNED}: no room on the disk" in complaint_of(done)
 
 
-@pytest.mark.usefixtures("small_disks")
+@pytest.mark.usefixtures("disks")
 def test_a_full_disk_while_the_result_is_written(user: User, undisturbed: Path) -> None:
-    (user.place / "small").mkdir()
-    before = on_a_small_disk(user.place / "small", 8)
+    before = on_a_disk(user.place / "small", "size=8k")
     arguments = ["--source", undisturbed.parent, "--output", "small/data"]
-    assert "no room on the disk" in user.fail("prepare_data.py", *arguments, before=before)
-    assert "parquet" not in user.start("prepare_data.py", *arguments, before=before).stdout
+    done = finished(user.start_process("prepare_data.py", *arguments, before=before))
+    assert "no room on the disk" in complaint_of(done)
+    assert list((user.place / "kept").iterdir()) == []
 
 
 def test_a_kill_leaves_nothing_that_looks_whole(
@@ -358,8 +343,7 @@ def test_a_kill_leaves_nothing_that_looks_whole(
     hub.add("dataset", RAW, texts)
     hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
     hub.fail(f"GET .*{TRAIN}", skip=1, silent=True, times=10**6)
-    command = [sys.executable, str(ROOT / "prepare_data.py"), "--output", "data"]
-    with subprocess.Popen(command, cwd=user.place, env=user.environment) as process:
+    with user.start_process("prepare_data.py", "--output", "data") as process:
         while len(ranges(hub, TRAIN)) < 1 or sum(TRAIN in request for request in hub.requests) < 3:
             assert process.poll() is None
         process.send_signal(signal.SIGKILL)

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from fake_hub import READER, WRITER, FakeHub
+from hub_user import BASE, RAW, STORY, TRAIN, User, finished, ranges, same_data, weights
 from model import load_model
-from tests.conftest import tiny_model
-from tests.fake_hub import READER, WRITER, FakeHub
-from tests.hub_user import BASE, RAW, STORY, TRAIN, User, ranges, same_data, weights
+from tiny import tiny_model
 
 
 def test_what_was_pushed_comes_back_bit_for_bit(
@@ -18,14 +18,14 @@ def test_what_was_pushed_comes_back_bit_for_bit(
 ) -> None:
     hub.add("dataset", RAW, texts)
     hub.add("model", BASE, weights(tiny_model(), tmp_path))
-    author = User(hub, tmp_path / "author", token=WRITER)
+    author = User(tmp_path / "author", token=WRITER)
     author.succeed("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")
     trained = author.succeed(
         "finetune.py", "--data", "author/data", "--max-steps", "2", "--push-to-hub", "author/stories"
     )
     assert "pushed checkpoints/sft_30M_model/best to" in trained.stdout
 
-    reader = User(hub, tmp_path / "reader")
+    reader = User(tmp_path / "reader")
     told = reader.succeed(*STORY, "--checkpoint", "author/stories")
     run = author.place / "checkpoints" / "sft_30M_model"
     assert told.stdout == author.succeed(*STORY, "--checkpoint", run / "best").stdout
@@ -53,7 +53,7 @@ def test_access_is_checked_before_the_work(
         ("hf_of_nobody", "the Hub does not know the token (401)"),
         (READER, "the token may not do this (403)"),
     ):
-        user = User(hub, tmp_path / str(token), token)
+        user = User(tmp_path / str(token), token)
         for script, repo in (
             ("prepare_data.py --output out", "author/new"),
             ("prepare_data.py --output out", "author/theirs"),
@@ -81,9 +81,9 @@ def test_an_upload_that_fails_loses_nothing_and_says_how_to_send_it_again(
     fault: tuple[str, dict], hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
 ) -> None:
     hub.add("dataset", RAW, texts)
-    user = User(hub, tmp_path / "user", token=WRITER)
+    user = User(tmp_path / "user", token=WRITER)
     hub.fail(fault[0], **fault[1])
-    answer = user.fail("prepare_data.py", "--output", "my data", "--push-to-hub", "author/data")
+    answer = user.fail("prepare_data.py", "--output", "my data", "--push-to-hub", "author/data", patience=0.5)
     assert same_data(user.place / "my data", undisturbed)
     (user.place / "my data" / ".env").write_text("a secret of the user's")
     assert list(hub.repos["dataset", "author/data"].commits.popitem()[1]) == [".gitattributes"]
@@ -98,14 +98,14 @@ def test_an_upload_that_fails_loses_nothing_and_says_how_to_send_it_again(
 
 
 def test_a_dropped_upload_is_made_again(hub: FakeHub, undisturbed: Path, tmp_path: Path) -> None:
-    user = User(hub, tmp_path / "user", token=WRITER)
+    user = User(tmp_path / "user", token=WRITER)
     hub.fail("PUT .*", after_bytes=100)
     hub.fail("POST .*/commit/main", status=503)
     user.succeed("hub.py", "--folder", undisturbed, "--push-to-hub", "author/data")
 
 
 def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
-    user = User(hub, tmp_path / "user", token=WRITER)
+    user = User(tmp_path / "user", token=WRITER)
     assert "holds neither" in user.fail("hub.py", "--folder", ".", "--push-to-hub", "author/data")
     assert "both are needed" in user.fail("hub.py", "--folder", ".")
     assert hub.repos == {}
@@ -113,10 +113,11 @@ def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) 
 
 def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:
     hub.add("dataset", RAW, texts)
-    user = User(hub, tmp_path / "user", token=WRITER)
+    user = User(tmp_path / "user", token=WRITER)
     hub.fail("POST .*/commit/main", status=403)
-    done = [user.start("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")]
-    done += [user.start("hub.py", "--folder", "data", "--push-to-hub", "author/data")]
+    push = ["--push-to-hub", "author/data"]
+    done = [finished(user.start_process("prepare_data.py", "--output", "data", *push))]
+    done += [finished(user.start_process("hub.py", "--folder", "data", *push))]
     assert [process.returncode for process in done] == [2, 0]
     assert not any(WRITER in process.stdout + process.stderr for process in done)
     files = [file for file in user.place.rglob("*") if file.is_file()]

@@ -8,11 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import inference
+import int8
+from forked import Forked
 from inference import OutputLayer, PackedBlock, for_inference
-from int8 import has_exact_products, quantize
+from int8 import Int8Linear, quantize
 from model import GPT2, KVCache
-from tests.conftest import in_a_process, tiny_model
+from tiny import tiny_model
 
+pytestmark = pytest.mark.usefixtures("int8_products")
 IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
 
 
@@ -111,34 +115,36 @@ def test_what_is_ready_stays_ready_and_cannot_be_saved(ready: GPT2, tmp_path: Pa
         ready.save_pretrained(tmp_path)
 
 
-WITHOUT_VNNI = """
-import torch
-from int8 import Int8Linear, has_exact_products, quantize
-from inference import OutputLayer, for_inference
-from tests.conftest import in_a_process, tiny_model
-
-assert not has_exact_products()
-torch.set_grad_enabled(False)
-linear = torch.nn.Linear(1536, 2000)
-linear.weight[:] = torch.rand(2000, 1) + torch.rand(1536) * 0.01
-x = torch.full((1, 1536), 3.0)
-exact = linear(x)
-torch.testing.assert_close(Int8Linear(linear)(x), exact, rtol=0.01, atol=1)
-assert torch.equal(OutputLayer(linear).largest(x, 5)[1].sort().values, exact.topk(5)[1].sort().values)
-ids = torch.arange(40)[None]
-small = tiny_model()
-quantize(small)
-before = small(ids)
-torch.testing.assert_close(for_inference(small)(ids), before, atol=1e-4, rtol=1e-4)
-assert not small.is_int8
-"""
+@torch.inference_mode()
+def test_a_processor_that_cannot_add_up_int8_products_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (int8, inference):
+        monkeypatch.setattr(module, "has_int8_products", lambda: False)
+    monkeypatch.setattr(torch, "_int_mm", None)
+    linear = nn.Linear(1536, 2000)
+    linear.weight[:] = torch.rand(2000, 1) + torch.rand(1536) * 0.01
+    x = torch.full((1, 1536), 3.0)
+    exact = linear(x)
+    torch.testing.assert_close(Int8Linear(linear)(x), exact, rtol=0.01, atol=1)
+    largest = OutputLayer(linear).largest(x, 5)[1]
+    assert torch.equal(largest.sort().values, exact.topk(5)[1].sort().values)
+    small = tiny_model()
+    quantize(small)
+    before = small(IDS)
+    torch.testing.assert_close(for_inference(small)(IDS), before, atol=1e-4, rtol=1e-4)
+    assert not small.is_int8
 
 
-def test_a_processor_that_cannot_add_up_int8_products_gets_float32() -> None:
-    """oneDNN believes to be on an older one."""
-    if not has_exact_products():
-        pytest.skip("this processor is one")
-    in_a_process(WITHOUT_VNNI, ONEDNN_MAX_CPU_ISA="AVX2")
+def multiply_the_largest() -> None:
+    linear = nn.Linear(1536, 8)
+    linear.weight.data = torch.ones(8, 1536)
+    x = torch.full((1, 1536), 3.0)
+    torch.testing.assert_close(Int8Linear(linear)(x), linear(x))
+
+
+def test_products_are_exact_even_if_onednn_is_kept_from_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    done = Forked(multiply_the_largest).finish()
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_not_float32_on_a_cpu_stays_as_it_is() -> None:

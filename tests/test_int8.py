@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from int8 import Int8Embedding, Int8Linear, quantize, to_int8
 from model import GPT2, PRESETS, load_model
 from published import CheckpointError, to_published
-from tests.conftest import TINY, tiny_model
+from tiny import TINY, tiny_model
 
+pytestmark = pytest.mark.usefixtures("int8_products")
 IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
 
 

@@ -9,7 +9,7 @@ from dataset import Example, format_instruction, get_tokenizer, load_data, other
 from likelihood import encode_pairs, score
 from model import GPT2
 from run_folder import read_metrics
-from tests.conftest import tiny_model
+from tiny import tiny_model
 
 EXAMPLES = (
     Example("a dog", "sad", "The dog went home."),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.load import crowd, demo, stream
-from tests.demo import NANO, told
+from demo import NANO, told
 
 
 @pytest.fixture(scope="module")

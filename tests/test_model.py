@@ -19,8 +19,8 @@ from model import (
     load_model,
 )
 from published import CheckpointError, to_published
-from tests.conftest import TINY, tiny_model
-from tests.published_gpt2 import PublishedGPT2
+from published_gpt2 import PublishedGPT2
+from tiny import TINY, tiny_model
 
 IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
 

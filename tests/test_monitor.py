@@ -15,7 +15,7 @@ from cli import InputError
 from distributed import Ranks
 from monitor import TOPICS, Meter
 from run_folder import Progress
-from tests.conftest import tiny_model
+from tiny import tiny_model
 
 
 def batch(width: int) -> MicroBatch:

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 import evaluate
 import finetune
 import generate
+from fake_hub import WRITER, FakeHub
+from hub_user import STORY, User
 from model import load_model
 from quantize import main
-from tests.fake_hub import WRITER, FakeHub
-from tests.hub_user import STORY, User
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_by_default_it_lies_beside_the_checkpoint(checkpoint: str, elsewhere: Pa
 def test_what_is_pushed_tells_the_same_story_from_the_hub(
     small: Path, hub: FakeHub, user: User, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    author = User(hub, tmp_path / "author", token=WRITER)
+    author = User(tmp_path / "author", token=WRITER)
     author.succeed("hub.py", "--folder", small, "--push-to-hub", "author/small")
     told = user.succeed(*STORY, "--checkpoint", "author/small").stdout
     capsys.readouterr()

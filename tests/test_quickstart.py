@@ -18,8 +18,8 @@ from samples.story_grammar import ending_of, tell
 
 def test_the_whole_path_runs_on_a_few_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = str(tmp_path / "out")
-    for _ in range(2):  # a second run replaces the first
-        quickstart.main(["--output", output, "--records", "400", "--topics", "3"])
+    for records in ("200", "400"):  # a second run replaces the first
+        quickstart.main(["--output", output, "--records", records, "--topics", "3"])
         printed = capsys.readouterr().out
     for script in ("samples.write_corpus", "prepare_data.py", "finetune.py", "evaluate.py"):
         assert re.search(rf"^\$ uv run python .*{script}", printed, re.M)

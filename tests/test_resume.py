@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,12 @@ import torch
 import finetune
 import prepare_data
 import run_folder
+from clean_environment import ROOT
+from hub_user import complaint_of
 from samples import write_corpus
-from tests.conftest import tiny_model
-from tests.trainee import KILLED_AT_CALL, command, finish, flat, interrupt, lines, outcome, start, wait_until
+from small_disk import on_a_disk
+from tiny import tiny_model
+from trainee import flat, lines, outcome, train, train_until_call, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +44,9 @@ class Undisturbed(NamedTuple):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) -> Undisturbed:
     output = tmp_path_factory.mktemp("undisturbed") / "run"
-    given = ["anywhere", "0", *arguments, "--output", str(output)]
-    status, stdout, stderr = finish(start(command(given, code=KILLED_AT_CALL)))
-    assert status == 0, stderr
-    anywhere, save = stdout.split()[-2:]
+    done = train_until_call("anywhere", 0, *arguments, "--output", output).finish()
+    assert done.returncode == 0, done.stderr
+    anywhere, save = done.stdout.split()[-2:]
     return Undisturbed(output, {"anywhere": int(anywhere), "save": int(save)})
 
 
@@ -61,10 +64,10 @@ def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
         while True:
             place = min(kills, key=lambda place: kills[place])
             limit = rng.randrange(1, undisturbed.calls[place] // 2) if kills[place] < 12 else 0
-            status, _, stderr = finish(start(command([place, str(limit), *given], code=KILLED_AT_CALL)))
-            if status == 0:
+            done = train_until_call(place, limit, *given).finish()
+            if done.returncode == 0:
                 break
-            assert status == -signal.SIGKILL, f"seed {seed}, {kills}: {stderr}"
+            assert done.returncode == -signal.SIGKILL, f"seed {seed}, {kills}: {done.stderr}"
             kills[place] += 1
         assert outcome(output) == expected, f"seed {seed}, chain {chain}, {kills}"
         assert not list(output.glob(".*"))
@@ -78,16 +81,17 @@ def test_a_signal_saves_first(
 ) -> None:
     output = tmp_path / "run"
     given = [*arguments, "--output", str(output), "--save-every", "1000"]
-    run = start(command(given))
+    run = train(*given)
     wait_until(lambda: (output / "metrics.jsonl").exists() and len(lines(output)) > 0, run)
-    status, stdout, stderr = interrupt(run, number)
-    assert status == 128 + number
-    assert "Traceback" not in stderr
+    run.send_signal(number)
+    done = run.finish()
+    assert done.returncode == 128 + number
+    assert "Traceback" not in done.stderr
     step = torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"]
     assert step >= 3
-    assert f"stopped after step {step}, and saved" in stdout
-    status, _, stderr = finish(start(command([*given, "--resume"])))
-    assert status == 0, stderr
+    assert f"stopped after step {step}, and saved" in done.stdout
+    done = train(*given, "--resume").finish()
+    assert done.returncode == 0, done.stderr
     assert outcome(output) == outcome(undisturbed.output)
 
 
@@ -281,47 +285,24 @@ def test_a_folder_that_vanishes_gets_one_clear_line(
     assert not output.exists()
 
 
-# A folder becomes a disk of its own for a command; what it holds in the end is copied.
-DISK = 'mount -t tmpfs -o {options} tmpfs {folder} && "$@"; code=$?; cp -r {folder} {kept}; exit $code'
-
-
-def on_a_disk(folder: Path, options: str) -> list[str]:
-    """A command before a command: `folder` is a disk, and what it held is in the folder `kept` beside it."""
-    folder.mkdir(exist_ok=True)
-    script = DISK.format(folder=folder, options=options, kept=folder.parent / "kept")
-    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
-
-
-@pytest.fixture
-def disks(tmp_path: Path) -> None:
-    tried = tmp_path / "tried" / "disk"
-    tried.mkdir(parents=True)
-    if not shutil.which("unshare") or subprocess.run([*on_a_disk(tried, "size=64k"), "true"]).returncode:
-        pytest.skip("this user may not mount a disk here")
-
-
-def complaint_of(command_line: list[str]) -> str:
-    """The one line of a process that ends with exit code 2."""
-    status, _, stderr = finish(start(command_line))
-    assert status == 2, stderr
-    assert "Traceback" not in stderr
-    (line,) = [line for line in stderr.splitlines() if "error:" in line]
-    return line
+def train_on_a_disk(arguments: list[str], output: Path, options: str) -> str:
+    """The one line with which finetune.py ends when the folder of `output` is a disk of its own."""
+    script = [sys.executable, str(ROOT / "finetune.py")]
+    command = [*on_a_disk(output.parent, options), *script, *arguments, "--output", str(output)]
+    return complaint_of(subprocess.run(command, capture_output=True, text=True, timeout=120))
 
 
 @pytest.mark.usefixtures("disks")
 def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
     arguments: list[str], tmp_path: Path
 ) -> None:
-    reference, disk, kept = tmp_path / "reference", tmp_path / "disk", tmp_path / "kept" / "run"
+    reference, kept = tmp_path / "reference", tmp_path / "kept" / "run"
     given = [*arguments, "--stories", "0", "--save-every", "2", "--schedule", "constant"]
-    status, _, stderr = finish(start(command([*given, "--output", str(reference), "--max-steps", "2"])))
-    assert status == 0, stderr
+    resumed(given, reference, "--max-steps", "2")
     # Room for all files, and for a new one of each checkpoint but not of the state.
     weights = (reference / "last" / "model.safetensors").stat().st_size
     size = (reference / "training_state.pt").stat().st_size + 4 * weights
-    before = on_a_disk(disk, f"size={size // 1024}k")
-    line = complaint_of(command([*given, "--output", str(disk / "run"), "--max-steps", "4"], *before))
+    line = train_on_a_disk([*given, "--max-steps", "4"], tmp_path / "disk" / "run", f"size={size // 1024}k")
     assert "no room on the disk" in line
     found, expected = (flat(state(run)["model"]) for run in (kept, reference))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -330,6 +311,6 @@ def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
 
 @pytest.mark.usefixtures("disks")
 def test_a_read_only_folder_gets_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    line = complaint_of(command([*arguments, "--output", str(disk / "run")], *on_a_disk(disk, "ro")))
-    assert f"--output: {disk / 'run'} cannot be written (Read-only file system)" in line
+    output = tmp_path / "disk" / "run"
+    line = train_on_a_disk(arguments, output, "ro")
+    assert f"--output: {output} cannot be written (Read-only file system)" in line

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,66 +11,54 @@ from typing import Any
 
 import torch
 
+import finetune
 import run_folder
-from tests.hub_user import ROOT
+from forked import Forked, run_script
 
-# Starts finetune.py as the command line does, and kills it at the Nth call of any Python or C function that
-# comes after the imports, or at the Nth of those within a save. At the end it tells how many there were.
-KILLED_AT_CALL = """
-import os, signal, sys
-import finetune, run_folder, torch._dynamo
-place, limit = sys.argv.pop(1), int(sys.argv.pop(1))
-calls = {"anywhere": 0, "save": 0}
-saving = False
-def count(frame, event, argument):
-    if event in ("call", "c_call"):
-        calls["anywhere"] += 1
-        calls["save"] += saving
-        if calls[place] == limit:
-            os.kill(os.getpid(), signal.SIGKILL)
-def watched(*arguments, save=run_folder.save):
-    global saving
-    saving = True
-    save(*arguments)
+
+def train(*arguments: object) -> Forked:
+    """finetune.py, started by its command line."""
+    return Forked(run_script, "finetune.py", *arguments)
+
+
+def train_until_call(place: str, limit: int, *arguments: object) -> Forked:
+    """finetune.py, killed at call number `limit` of any function: "anywhere", or within a "save".
+
+    At the end it tells how many calls there were.
+    """
+    return Forked(_kill_at_call, place, limit, list(map(str, arguments)))
+
+
+def _kill_at_call(place: str, limit: int, arguments: list[str]) -> None:
+    calls = {"anywhere": 0, "save": 0}
     saving = False
-run_folder.save = watched
-sys.setprofile(count)
-finetune.main()
-sys.setprofile(None)
-print("calls", calls["anywhere"], calls["save"])
-"""
-# A shell's background job ignores SIGINT, and so does what it starts.
-WITH_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-PLAIN = WITH_SIGINT + "import cli, finetune, sys; sys.argv[0] = 'finetune.py'; cli.run(finetune.main)"
+
+    def count(frame: object, event: str, argument: object) -> None:
+        if event in ("call", "c_call"):  # of Python, of C
+            calls["anywhere"] += 1
+            calls["save"] += saving
+            if calls[place] == limit:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched(*given: Any, save: Callable[..., None] = run_folder.save) -> None:
+        nonlocal saving
+        saving = True
+        save(*given)
+        saving = False
+
+    run_folder.save = watched  # type: ignore[assignment]
+    sys.setprofile(count)
+    finetune.main(arguments)
+    sys.setprofile(None)
+    print("calls", calls["anywhere"], calls["save"])
 
 
-def command(arguments: list[str], *before: str, code: str = PLAIN) -> list[str]:
-    return [*before, sys.executable, "-c", code, *arguments]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
-def start(command: list[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """Exit status, stdout and stderr."""
-    stdout, stderr = process.communicate(timeout=120)
-    return process.returncode, stdout, stderr
-
-
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+def wait_until(condition: Callable[[], bool], run: Forked) -> None:
     """Look again and again until the condition holds. Fails if the process ends before, or after a minute."""
     deadline = time.monotonic() + 60
     while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise AssertionError(f"it never came: {finish(process)}")
+        if not run.is_running() or time.monotonic() > deadline:
+            raise AssertionError(f"it never came: {run.finish(timeout=0)}")
         time.sleep(0.005)
 
 
@@ -113,8 +100,3 @@ def flat(tree: Any, name: str = "") -> dict[str, torch.Tensor]:
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
         return {k: v for key, value in items for k, v in flat(value, f"{name}/{key}").items()}
     return {name: torch.tensor(list(json.dumps(tree, default=str).encode()))}
-
-
-def interrupt(process: "subprocess.Popen[str]", number: signal.Signals) -> tuple[int, str, str]:
-    process.send_signal(number)
-    return finish(process)

@@ -31,8 +31,9 @@ def to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
 def has_int8_products() -> bool:
     """Whether int8 products of this CPU are exact, and sooner there than float32 ones.
 
-    On an x86 processor without VNNI (Intel before 2019, AMD before 2022) torch adds them up in plain loops.
-    On one with VNNI it calls oneDNN; where that is kept from VNNI (ONEDNN_MAX_CPU_ISA), its sums overflow.
+    On an x86 processor without AVX-512 VNNI (AMD before 2022, most of Intel's that are not for servers) torch
+    adds them up in plain loops. With it, torch calls oneDNN, whose sums overflow where it is kept from VNNI
+    (by ONEDNN_MAX_CPU_ISA).
     """
     cpu = torch.cpu.get_capabilities()
     if cpu["architecture"] == "x86_64" and not cpu["avx512_vnni"]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from fake_hub import FakeHub
 
 ROOT = Path(__file__).parent.parent
-WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # a process that pytest-xdist started
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # the name of a process that pytest-xdist started
 
 # Where programs are, and what a processor is to be taken for.
 KEPT = re.compile(
@@ -24,21 +24,34 @@ KEPT = re.compile(
     r"|(PYTEST|COV|COVERAGE|LD|DYLD|ONEDNN|DNNL|MKL|ATEN|OPENBLAS|NPY)_\w+"
 )
 
-TEMPORARY = Path(tempfile.mkdtemp(prefix=f"tales-{WORKER or 'tests'}-"))
-tempfile.tempdir = str(TEMPORARY)
-if WORKER is None:  # a worker has a clean environment, and its folder lies in the one that is removed
+
+def _set_up(temporary: Path) -> FakeHub:
+    tempfile.tempdir = str(temporary)
+    os.environ |= {
+        "HOME": str(temporary),
+        "TMPDIR": str(temporary),
+        "SET_UP_FOR": WORKER,
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests"))),
+        "CUDA_VISIBLE_DEVICES": "",  # what a GPU computes differs in its last bits
+    }
+    hub = FakeHub()
+    os.environ |= hub.environment()
+    return hub
+
+
+if os.environ.get("SET_UP_FOR") == WORKER:  # a process that this one's tests started
+    TEMPORARY = Path(os.environ["TMPDIR"])
+elif WORKER:  # has a clean environment, and a folder in the one that is removed
+    TEMPORARY = Path(os.environ["TMPDIR"]) / WORKER
+    TEMPORARY.mkdir()
+    HUB = _set_up(TEMPORARY)
+else:
+    TEMPORARY = Path(tempfile.mkdtemp(prefix="tales-"))
+    atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
     kept = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
     os.environ.clear()
     os.environ.update(kept)
-    atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
-os.environ |= {
-    "HOME": str(TEMPORARY),
-    "TMPDIR": str(TEMPORARY),
-    "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests"))),
-    "CUDA_VISIBLE_DEVICES": "",  # what a GPU computes differs in its last bits
-}
-HUB = FakeHub()
-os.environ |= HUB.environment()
+    HUB = _set_up(TEMPORARY)
 
 
 def keep_temporary() -> None:

@@ -33,19 +33,19 @@ settings.load_profile("any machine")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Without -n, -p no:xdist or --pdb: as many workers as cores. Each has its share of the threads."""
+    """As many workers as cores, but with -n, -p no:xdist or --pdb. Each has its share of the threads."""
     if clean_environment.WORKER or not config.pluginmanager.hasplugin("xdist"):
         return
     cores = joblib.cpu_count()
-    if config.option.numprocesses is None and not config.option.usepdb:
-        config.option.numprocesses = min(cores, MOST_WORKERS)
+    if config.option.numprocesses in (None, "auto", "logical"):
+        config.option.numprocesses = 0 if config.option.usepdb else min(cores, MOST_WORKERS)
         config.option.dist = "worksteal"
     if config.option.numprocesses:
         os.environ["OMP_NUM_THREADS"] = str(max(1, cores // config.option.numprocesses))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         clean_environment.keep_temporary()
         terminalreporter.write_line(f"what the tests wrote is in {clean_environment.TEMPORARY}")
 
@@ -103,10 +103,11 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def hub() -> FakeHub:
+def hub() -> Iterator[FakeHub]:
     """Empty, and without faults."""
     clean_environment.HUB.reset()
-    return clean_environment.HUB
+    yield clean_environment.HUB
+    clean_environment.HUB.reset()
 
 
 @pytest.fixture(scope="session")

@@ -104,10 +104,11 @@ class FakeHub:
         """Nothing listens at the address for the length of the block."""
         self.server.shutdown()
         self.server.server_close()
-        try:
+        with socket.socket() as held:  # so that nobody else takes the port
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("127.0.0.1", self.port))
             yield
-        finally:
-            self._start()
+        self._start()
 
     def add(self, kind: str, name: str, files: Mapping[str, bytes]) -> str:
         """A new commit on main, in a repo that is made if it is not there. Returns the commit."""

@@ -55,7 +55,7 @@ class Forked:
 
 
 def run_script(name: str, *arguments: object) -> None:
-    """As `python name arguments` does."""
+    """A script as the main module, with these arguments."""
     script = str(ROOT / name)
     sys.argv = [script, *map(str, arguments)]
     runpy.run_path(script, run_name="__main__")

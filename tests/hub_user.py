@@ -48,7 +48,10 @@ class User:
         self.token = token
 
     def start(self, script: str, *arguments: object, offline: bool = False, patience: float = 2.0) -> Done:
-        """What came of `uv run python script arguments`. `patience` with the Hub is in seconds."""
+        """What came of the script's main, called as by its command line; it hardly waits between two tries.
+
+        `patience` with the Hub is in seconds.
+        """
         main = importlib.import_module(Path(script).stem).main
         stdout, stderr = io.StringIO(), io.StringIO()
         close_session()  # a new process has no connections
@@ -81,7 +84,7 @@ class User:
 
     def start_process(self, script: str, *arguments: object, before: Sequence[str] = ()) -> "Popen[str]":
         """The same in a process of its own, with all patience; `before` is a command before the command."""
-        environment = os.environ | {"HF_HUB_CACHE": str(self.cache / "hub")}
+        environment = os.environ | {"HF_HOME": str(self.cache)}
         if self.token:
             environment["HF_TOKEN"] = self.token
         command = [*before, sys.executable, str(ROOT / script), *map(str, arguments)]
@@ -89,7 +92,10 @@ class User:
 
 
 def finished(process: "Popen[str]") -> Done:
-    stdout, stderr = process.communicate(timeout=120)
+    try:
+        stdout, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()  # does nothing to one that has ended
     return Done([], process.returncode, stdout, stderr)
 
 

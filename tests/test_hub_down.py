@@ -306,7 +306,7 @@ def test_a_network_that_is_gone_for_good_ends_it_within_two_minutes(
     hub.add("dataset", RAW, texts)
     hub.fail(f"GET /objects/.*{TRAIN}", after_bytes=150_000)
     hub.fail(f"GET .*{TRAIN}", skip=1, times=10**6, silent=True)
-    answer = user.fail("prepare_data.py", patience=client.PATIENCE)
+    answer = complaint_of(finished(user.start_process("prepare_data.py")))
     assert f"{RAW}/{TRAIN}: no answer from the Hub, for too long" in answer
 
 

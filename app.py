@@ -31,11 +31,11 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cli import InputError, parse, run, setting
+from common.cli import InputError, parse, run, setting
+from common.device import choose_compute
 from dataset import ENDINGS, other_ending
-from device import choose_compute
 from generate import Request, Sampling, Story, encode_requests, new_seed, stream_story
-from inference import for_inference
+from inference.cpu import for_inference
 from model import GPT2, load_model, newest_checkpoint
 
 # What hosts set, as options; those of the command line come after them.

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import hub
-from cli import InputError
-from files import whole_file
+from common import hub
+from common.cli import InputError
+from common.files import whole_file
 
 if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
     import datasets

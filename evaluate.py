@@ -25,12 +25,10 @@ import numpy as np
 import torch
 
 import generate
-import hub
-import report
-from batches import derived_seed
-from cards import with_endings
-from cli import InputError, parse, run, setting
-from craft import distinct, longest_copied, repetition, topic_recall, words
+from common import hub
+from common.cli import InputError, parse, run, setting
+from common.device import choose_compute
+from common.files import claim_folder, whole_file, whole_folder
 from dataset import (
     ENDINGS,
     Example,
@@ -40,8 +38,11 @@ from dataset import (
     locate_data,
     read_examples,
 )
-from device import choose_compute
-from files import claim_folder, whole_file, whole_folder
+from evaluation import report
+from evaluation.judge import Judge, train_judge
+from evaluation.likelihood import Pair, encode_pairs, figures, score
+from evaluation.metrics import Metrics, Topics, accuracy, adherence, perplexity
+from evaluation.text_statistics import distinct, longest_copied, repetition, topic_recall, words
 from generate import (
     MOST_STRENGTH,
     Request,
@@ -50,11 +51,10 @@ from generate import (
     limit_tokens,
     tell_stories,
 )
-from inference import for_inference
-from judge import Judge, train_judge
-from likelihood import Pair, encode_pairs, figures, score
-from metrics import Metrics, Topics, accuracy, adherence, perplexity
+from inference.cpu import for_inference
 from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
+from sharing.cards import with_endings
+from training.batches import derived_seed
 
 if TYPE_CHECKING:
     import datasets

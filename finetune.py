@@ -22,19 +22,19 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-import hub
-import run_folder
-from batches import MicroBatch, derived_seed, micro_batches, share, step_indices
-from cards import loss_table
-from cli import InputError, parse, run, setting
+from common import hub
+from common.cli import InputError, parse, run, setting
+from common.device import Compute, affordable_tokens, choose_compute, memory_used
 from dataset import InstructionDataset, default_data, load_data, locate_data
-from device import Compute, affordable_tokens, choose_compute, memory_used
-from distributed import Ranks
-from loss import compute_loss, summed_loss
 from model import GPT2, PRESETS, base_checkpoint, load_model, locate
-from monitor import Meter, Monitor, check_room, draw_loss, must_be_finite
-from run_folder import Progress
-from stopping import Stopped, StopRequest
+from sharing.cards import loss_table
+from training import run_folder
+from training.batches import MicroBatch, derived_seed, micro_batches, share, step_indices
+from training.distributed import Ranks
+from training.loss import compute_loss, summed_loss
+from training.monitor import Meter, Monitor, check_room, draw_loss, must_be_finite
+from training.run_folder import Progress
+from training.stopping import Stopped, StopRequest
 
 __all__ = ["Settings", "compute_loss", "main"]
 

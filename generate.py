@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from cli import InputError, parse, run, setting
+from common.cli import InputError, parse, run, setting
+from common.device import choose_compute
 from dataset import ENDINGS, format_instruction, get_tokenizer, other_ending
-from device import choose_compute
-from inference import OutputLayer, for_inference
+from inference.cpu import OutputLayer, for_inference
 from model import GPT2, PRESETS, KVCache, finetuned_checkpoint, load_model
 
 MOST_STRENGTH = 100.0

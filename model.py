@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-import hub
-from int8 import Int8Linear
-from published import CheckpointError, ModelConfig, clean, config_of, load_published, to_published
+from common import hub
+from common.int8 import Int8Linear
+from common.weights import CheckpointError, ModelConfig, clean, config_of, load_published, to_published
 
 HERE = Path(__file__).parent
 SUFFIXES = (".safetensors", ".pt", ".pth")

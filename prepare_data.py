@@ -24,13 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-import hub
-from cards import data_card
-from cli import InputError, parse, run, setting
+from common import hub
+from common.cli import InputError, parse, run, setting
+from common.files import claim_folder, whole_folder
 from dataset import COLUMNS, LOCAL_DATA
-from files import claim_folder, whole_folder
-from processes import in_order, start_pool
-from records import parse_record, parsed_records, whole_records
+from preparation.processes import in_order, start_pool
+from preparation.records import parse_record, parsed_records, whole_records
+from sharing.cards import data_card
 
 SOURCE = "roneneldan/TinyStoriesInstruct"
 FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}

@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import cards
-import hub
-from cli import InputError, parse, run, setting
+from common import hub
+from common.cli import InputError, parse, run, setting
+from common.device import choose_compute
+from common.files import claim_folder, whole_folder
+from common.int8 import quantize
 from dataset import Example, default_data, load_data, locate_data, read_examples
-from device import choose_compute
-from files import claim_folder, whole_folder
+from evaluation.likelihood import encode_pairs, figures, score
+from evaluation.metrics import Topics
+from evaluation.report import cell
 from generate import Sampling, stream_tokens
-from inference import for_inference
-from int8 import quantize
-from likelihood import encode_pairs, figures, score
-from metrics import Topics
+from inference.cpu import for_inference
 from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
-from report import cell
+from sharing import cards
 
 REPORT = "int8.json"
 REPORTED = ("perplexity, story alone", "preference")

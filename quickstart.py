@@ -19,7 +19,7 @@ from pathlib import Path
 import evaluate
 import finetune
 import prepare_data
-from cli import parse, run, setting
+from common.cli import parse, run, setting
 from dataset import ENDINGS
 from generate import Request, Sampling, tell_stories
 from model import PRESETS, load_model

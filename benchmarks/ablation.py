@@ -22,20 +22,20 @@ from matplotlib.figure import Figure
 import evaluate
 import finetune
 import prepare_data
-from cards import table
-from cli import parse, run, setting
+from common.cli import parse, run, setting
+from common.device import choose_compute
+from common.files import whole_file
 from dataset import load_data
-from device import choose_compute
 from evaluate import Held, Metrics, hold_out, judge_accuracy, prepare
-from files import whole_file
+from evaluation.likelihood import score
+from evaluation.metrics import Topics, adherence, preference
+from evaluation.report import cell, percent
 from generate import tell_stories
-from likelihood import score
-from metrics import Topics, adherence, preference
 from model import load_model
 from prepare_data import FILES
 from quickstart import RECIPE
-from report import cell, percent
 from samples import write_corpus
+from sharing.cards import table
 
 ARMS = {
     "raw": ["--no-balance"],

@@ -23,11 +23,11 @@ from typing import Any
 import torch
 
 from benchmarks import peers
-from cli import InputError, option, parse, run, setting
-from device import choose_compute
+from common.cli import InputError, option, parse, run, setting
+from common.device import choose_compute
+from common.int8 import quantize
 from generate import Sampling, stream_tokens
-from inference import for_inference
-from int8 import quantize
+from inference.cpu import for_inference
 from model import GPT2, PRESETS, load_model
 
 ROOT = Path(__file__).parent.parent

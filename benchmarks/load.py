@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx2
 
-from cli import InputError, parse, run, setting
+from common.cli import InputError, parse, run, setting
 from dataset import ENDINGS
 
 ROOT = Path(__file__).parent.parent

@@ -13,9 +13,9 @@ from pathlib import Path
 import datasets
 import numpy as np
 
-from cli import parse, run, setting
+from common.cli import parse, run, setting
+from preparation.records import END_OF_RECORD, Skipped, parse_record
 from prepare_data import FILES, choose
-from records import END_OF_RECORD, Skipped, parse_record
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ A random batch, padded to its longest example; logits at every position; the mea
 import torch
 import torch.nn.functional as F
 
+from common.device import Compute
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn
-from device import Compute
 from model import GPT2
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from cli import InputError, parse, run, setting
+from common.cli import InputError, parse, run, setting
 from prepare_data import FILES
 from samples import write_corpus
 

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cli import parse, run, setting
-from device import choose_compute
-from inference import OutputLayer, pack, product
-from int8 import Int8Linear
+from common.cli import parse, run, setting
+from common.device import choose_compute
+from common.int8 import Int8Linear
+from inference.cpu import OutputLayer, pack, product
 
 Layer = Callable[[Tensor], object]
 SHAPES = {"output layer": (384, 50257), "feed-forward": (384, 1536)}

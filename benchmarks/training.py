@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from batches import micro_batches
 from benchmarks import plain_training
-from cli import InputError, parse, run, setting
+from common.cli import InputError, parse, run, setting
+from common.device import Compute, affordable_tokens, choose_compute, memory_used
 from dataset import InstructionDataset
-from device import Compute, affordable_tokens, choose_compute, memory_used
-from distributed import Ranks
 from finetune import Supervised, add_gradient
 from model import GPT2, PRESETS, ModelConfig
-from stopping import StopRequest
+from training.batches import micro_batches
+from training.distributed import Ranks
+from training.stopping import StopRequest
 
 LENGTHS = Path(__file__).with_name("token_lengths.json")
 PROMPT = 45  # tokens

@@ -12,7 +12,7 @@ from typing import Any
 from playwright.sync_api import expect, sync_playwright
 
 from benchmarks.load import demo
-from cli import InputError, parse, run, setting
+from common.cli import InputError, parse, run, setting
 
 LOOKS: dict[str, Any] = {
     "desktop": dict(viewport=dict(width=1100, height=600), color_scheme="light"),

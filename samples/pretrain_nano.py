@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from cli import parse, run, setting
+from common.cli import parse, run, setting
+from common.files import whole_folder
 from dataset import get_tokenizer
-from files import whole_folder
 from model import GPT2, PRESETS
 from samples.story_grammar import tell
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cli import parse, run, setting
-from files import make_writable, whole_file
+from common.cli import parse, run, setting
+from common.files import make_writable, whole_file
+from preparation.records import END_OF_RECORD
 from prepare_data import FILES
-from records import END_OF_RECORD
 from samples.story_grammar import Tale, sentences, tell
 
 WORDS, FEATURES, RANDOM_SENTENCE = 0.662, 0.542, 0.300  # share of the real records that have the field

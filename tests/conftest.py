@@ -14,12 +14,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-import cli
-import inference
-import int8
 import prepare_data
+from common import cli, int8
 from fake_hub import FakeHub
 from hub_user import TRAIN, VALIDATION, User
+from inference import cpu
 from model import GPT2
 from samples import write_corpus
 from small_disk import on_a_disk
@@ -139,7 +138,7 @@ def int8_products() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not int8.has_int8_products():
             patch.setattr(torch, "_int_mm", lambda a, b: a.int() @ b.int())
-            for module in (int8, inference):
+            for module in (int8, cpu):
                 patch.setattr(module, "has_int8_products", lambda: True)
         yield
 

@@ -11,7 +11,7 @@ import uvicorn
 import app
 from clean_environment import ROOT
 from generate import Request, Sampling, Story, encode_prompt, tell_stories
-from inference import for_inference
+from inference.cpu import for_inference
 from model import GPT2, load_model
 
 NANO = ROOT / "assets" / "nano_base"

@@ -18,13 +18,12 @@ import pytest
 import torch
 from huggingface_hub import close_session, constants
 
-import cli
 import generate
-import hub
 from clean_environment import ROOT
+from common import cli, hub
+from common.weights import to_published
 from fake_hub import FakeHub
 from model import GPT2
-from published import to_published
 
 Done = CompletedProcess[str]
 RAW = "roneneldan/TinyStoriesInstruct"
@@ -48,11 +47,11 @@ class User:
         self.token = token
 
     def start(self, script: str, *arguments: object, offline: bool = False, patience: float = 2.0) -> Done:
-        """What came of the script's main, called as by its command line; it hardly waits between two tries.
+        """What came of the main of a script, or of a module that is run by its name, in this process.
 
-        `patience` with the Hub is in seconds.
+        It hardly waits between two tries; `patience` with the Hub is in seconds.
         """
-        main = importlib.import_module(Path(script).stem).main
+        main = importlib.import_module(script.removesuffix(".py")).main
         stdout, stderr = io.StringIO(), io.StringIO()
         close_session()  # a new process has no connections
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
@@ -87,7 +86,9 @@ class User:
         environment = os.environ | {"HF_HOME": str(self.cache)}
         if self.token:
             environment["HF_TOKEN"] = self.token
-        command = [*before, sys.executable, str(ROOT / script), *map(str, arguments)]
+        how = [str(ROOT / script)] if script.endswith(".py") else ["-m", script]
+        environment["PYTHONPATH"] = str(ROOT)
+        command = [*before, sys.executable, *how, *map(str, arguments)]
         return Popen(command, cwd=self.place, env=environment, stdout=PIPE, stderr=PIPE, text=True)
 
 

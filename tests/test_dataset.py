@@ -19,7 +19,7 @@ from dataset import (
     get_tokenizer,
     read_examples,
 )
-from loss import compute_loss
+from training.loss import compute_loss
 
 
 def item(*ids: int, **more: object) -> dict:

@@ -13,10 +13,10 @@ from matplotlib.image import imread
 
 import evaluate
 import finetune
-import report
 from dataset import ENDINGS, format_instruction, get_tokenizer, load_data, read_examples
+from evaluation import report
+from evaluation.likelihood import encode_pairs, score
 from generate import Request, Sampling, tell_stories
-from likelihood import encode_pairs, score
 from model import GPT2, load_model
 from tiny import tiny_model
 

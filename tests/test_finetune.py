@@ -13,15 +13,15 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 import finetune
-import run_folder
-from batches import MicroBatch, micro_batches
+from common.device import choose_compute
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
-from device import choose_compute
-from distributed import Ranks
 from finetune import Settings, Supervised, add_gradient, compute_loss, learning_rate, validation_loss
 from model import GPT2, load_model
-from stopping import StopRequest
 from tiny import tiny_model
+from training import run_folder
+from training.batches import MicroBatch, micro_batches
+from training.distributed import Ranks
+from training.stopping import StopRequest
 
 CPU = choose_compute("cpu")
 ALONE = Ranks()

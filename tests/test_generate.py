@@ -16,9 +16,10 @@ from joblib import cpu_count
 from torch import Tensor
 
 import generate
-from cli import InputError
+from common.cli import InputError
+from common.device import choose_compute
+from common.int8 import quantize
 from dataset import format_instruction, get_tokenizer
-from device import choose_compute
 from generate import (
     Request,
     Sampling,
@@ -31,8 +32,7 @@ from generate import (
     stream_tokens,
     tell_stories,
 )
-from inference import for_inference
-from int8 import quantize
+from inference.cpu import for_inference
 from model import GPT2
 from tiny import TINY, tiny_model
 

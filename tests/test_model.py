@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.peers import to_transformers
+from common.weights import CheckpointError, to_published
 from generate import main as generate_main
 from model import (
     GPT2,
@@ -18,7 +19,6 @@ from model import (
     finetuned_checkpoint,
     load_model,
 )
-from published import CheckpointError, to_published
 from published_gpt2 import PublishedGPT2
 from tiny import TINY, tiny_model
 

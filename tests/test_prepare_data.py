@@ -10,8 +10,8 @@ import pytest
 
 import prepare_data
 from dataset import load_data
+from preparation.records import field
 from prepare_data import choose
-from records import field
 from samples.story_grammar import ending_of
 
 

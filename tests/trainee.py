@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 import finetune
-import run_folder
 from forked import Forked, run_script
+from training import run_folder
 
 
 def train(*arguments: object) -> Forked:

@@ -1,0 +1,81 @@
+"""Which device and precision to compute with, and how much at a time."""
+
+from dataclasses import dataclass
+
+import torch
+from joblib import cpu_count  # affinity and cgroup limits count
+
+from common.cli import InputError
+from model import GPT2
+
+
+@dataclass(frozen=True)
+class Compute:
+    device: torch.device
+    dtype: torch.dtype  # of autocast; float32 means no autocast
+    reason: str  # for the user
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    @property
+    def overhead(self) -> int:
+        """Tokens whose work takes as long as one more micro-batch costs, to the nearest power of two.
+
+        On a CPU the gradients of the embeddings and the output layer, once more to be added up (measured for
+        30m); on a GPU the launch of all kernels, at least (not measured).
+        """
+        return 1024 if self.device.type == "cuda" else 64
+
+
+def choose_compute(name: str, local_rank: int = 0) -> Compute:
+    """The device `name` ("auto": a CUDA GPU if there is one, else the CPU) with the precision that suits it.
+
+    Of several GPUs, the one of this process's rank on this machine. From here on torch has no more threads
+    than this process may use cores; by itself it takes all that the machine has, even where a container may
+    use two. Raises InputError if there is no such device here.
+    """
+    if (cores := cpu_count()) < torch.get_num_threads():
+        torch.set_num_threads(cores)
+    if name == "auto" and not torch.cuda.is_available():
+        return Compute(torch.device("cpu"), torch.float32, "cpu, float32: no CUDA GPU was found")
+    try:
+        device = torch.device(f"cuda:{local_rank}" if name in ("auto", "cuda") else name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(f"unknown type {device.type}")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: not to be had here; use cpu, cuda or auto") from error
+    if device.type != "cuda":
+        return Compute(device, torch.float32, f"{device}, float32: as --device says")
+    gpu = torch.cuda.get_device_name(device)
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return Compute(device, torch.bfloat16, f"{device}, bfloat16 autocast: {gpu} computes it natively")
+    return Compute(device, torch.float32, f"{device}, float32: {gpu} has no bfloat16")
+
+
+def affordable_tokens(compute: Compute, model: GPT2) -> int:
+    """Tokens, padding counted, that may go through `model` at once in training.
+
+    On a GPU, half of its free memory after gradients and AdamW's two moments (12 bytes a parameter), at 64
+    bytes of activations for every token, layer and dimension (128 in float32), estimated, not measured.
+    On a CPU, more was not faster.
+    """
+    if compute.device.type != "cuda":
+        return 2048
+    config = model.config
+    free, _ = torch.cuda.mem_get_info(compute.device)
+    free -= 12 * sum(p.numel() for p in model.parameters())
+    a_token = (64 if compute.dtype == torch.bfloat16 else 128) * config.num_layers * config.embedding_dim
+    return min(max(free // 2 // a_token, config.context_length), 65536)
+
+
+def memory_used(device: torch.device) -> int:
+    """The most memory this process has held so far, in bytes: on the GPU, or else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,202 @@
+"""What `evaluate.py` measured, to read: a table, evaluation.json, report.md, two pictures."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from dataset import ENDINGS
+from evaluation.metrics import Estimate
+from sharing import cards
+
+SIDE_BY_SIDE = 5  # topics whose stories are shown
+STYLES = {  # of figures that are no shares
+    "loss": ".4f",
+    "loss, story alone": ".4f",
+    "perplexity": ".3f",
+    "perplexity, story alone": ".3f",
+    "perplexity, happy stories": ".3f",
+    "perplexity, sad stories": ".3f",
+    "perplexity, true stories": ".3f",
+    "preference margin": ".2f",
+    "preference AUC": ".4f",
+    "words": ".0f",
+    "longest copied run, words": ".1f",
+}
+UNITS = {"loss": "nats a token", "loss, story alone": "nats a token", "preference margin": "nats a story"}
+
+
+def cell(estimate: Estimate | None, name: str = "") -> str:
+    """A figure with its interval, as 98.5% [97.0, 99.5] or in the style of its name."""
+    if estimate is None:
+        return ""
+    if math.isnan(estimate.value):
+        return "not measured"
+    style = STYLES.get(name, ".1%")
+    value, low, high = (format(x, style) for x in estimate)
+    return f"{value} [{low.rstrip('%')}, {high.rstrip('%')}]"
+
+
+def labels(evaluation: Mapping[str, Any]) -> list[str]:
+    """The checkpoints' names, short enough to head a column where that leaves them different."""
+    names = [checkpoint["name"] for checkpoint in evaluation["checkpoints"]]
+    short = ["/".join(Path(name).parts[-2:]) for name in names]
+    return short if len(set(short)) == len(set(names)) else names
+
+
+def table(evaluation: Mapping[str, Any]) -> str:
+    """The figures as a Markdown table: a row each, a column for every checkpoint, and one for true stories,
+    where the judge's accuracy on them stands beside what rests on it."""
+    truth, checkpoints = evaluation["judge"] | evaluation["true stories"], evaluation["checkpoints"]
+    rows = [["", "true stories", *labels(evaluation)]]
+    for name in checkpoints[0]["metrics"]:
+        figures = [truth.get(name), *(checkpoint["metrics"][name] for checkpoint in checkpoints)]
+        unit = f", {UNITS[name]}" if name in UNITS else ""
+        rows.append([name + unit, *(cell(figure, name) for figure in figures)])
+    return aligned(rows)
+
+
+def aligned(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head, *body = [[text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows]
+    return cards.table(head, body)
+
+
+def write(evaluation: Mapping[str, Any], folder: Path) -> None:
+    """Fill a folder: evaluation.json, report.md and its pictures."""
+    (folder / "evaluation.json").write_text(json.dumps(_plain(evaluation), indent=2) + "\n")
+    (folder / "report.md").write_text(_markdown(evaluation))
+    draw_endings(evaluation, folder / "endings.png")
+    if evaluation["checkpoints"][0]["strengths"][1:]:
+        draw_strengths(evaluation, folder / "strength.png")
+
+
+def _plain(value: Any) -> Any:
+    """For JSON: an estimate with its names, what is not finite as null."""
+    if isinstance(value, Estimate):
+        return _plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _markdown(evaluation: Mapping[str, Any]) -> str:
+    settings, judge = evaluation["settings"], evaluation["judge"]
+    measured = list(zip(labels(evaluation), evaluation["checkpoints"], strict=True))
+    limits = sorted({checkpoint["max_tokens"] for _, checkpoint in measured})
+    parts = [
+        "# Does the ending follow the instruction?",
+        f"Loss and preference are of all {evaluation['examples']:,} validation examples of "
+        f"`{Path(evaluation['data']['name']).name}`; {evaluation['unseen']:,} of them are about topics that "
+        f"the train split has none of. Stories were told about {evaluation['topics']} of these topics, "
+        f"{settings['num_stories']} for each ending: temperature {settings['temperature']:g}, top-k "
+        f"{settings['top_k']}, top-p {settings['top_p']:g}, seed {settings['seed']}, at most "
+        f"{' or '.join(map(str, limits))} tokens. One that was cut off there is judged by what it has.",
+        "How they end is the word of a classifier made from the training stories. On true stories about such "
+        f"topics it agrees with the label of {cell(judge['adherence, happy'])} of the happy and "
+        f"{cell(judge['adherence, sad'])} of the sad ones; its accuracy stands in the column of true stories "
+        "beside every figure that rests on it. Two stories about a topic, told with the same random numbers, "
+        "split as asked if both are judged right. Copied are runs of words that stand in a training story.",
+        table(evaluation),
+        "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
+        "![Endings as asked](endings.png)",
+    ]
+    if measured[0][1]["strengths"][1:]:
+        parts += [
+            "## Ending strength",
+            "How the endings follow the instruction, and how likely the drawn topics' true stories are, when "
+            "logits are pushed away from those under the other ending; 1 is plain.",
+            "![Adherence and perplexity against strength](strength.png)",
+        ]
+        for label, checkpoint in measured:
+            points = checkpoint["strengths"]
+            names = [name for name in points[0] if name != "strength"]
+            rows = [["strength", *names]]
+            rows += [[f"{p['strength']:g}", *(cell(p[name], name) for name in names)] for p in points]
+            rows.append(["true stories", *(cell(judge.get(name)) for name in names)])
+            parts += [f"`{label}`:", aligned(rows)]
+    parts.append("## Stories, side by side")
+    for label, checkpoint in measured:
+        parts += [f"### {_text(label)}", *_side_by_side(checkpoint["stories"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _side_by_side(stories: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table for each of a few topics: what was told when each ending was asked for."""
+    shown: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for story in stories:
+        shown.setdefault(story["topic"], {}).setdefault(story["ending"], story)
+    tables = []
+    for topic, told in list(shown.items())[:SIDE_BY_SIDE]:
+        head = [
+            f"{ending}, judged {told[ending]['judged']}{'' if told[ending]['complete'] else ', cut off'}"
+            for ending in ENDINGS
+        ]
+        texts = [_text(told[ending]["text"]) for ending in ENDINGS]
+        tables += [f"**{_text(topic)}**", cards.table(head, [texts])]
+    return tables
+
+
+def _text(text: str) -> str:
+    """What a model or a data set says, as plain text in a cell."""
+    shown = escape(text.strip(), quote=False)
+    for sign in r"\`*_[]|":
+        shown = shown.replace(sign, f"\\{sign}")
+    return "<br>".join(shown.splitlines())
+
+
+def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
+    """Adherence and preference of each checkpoint, with intervals, as a PNG."""
+    from matplotlib.figure import Figure
+
+    columns, checkpoints = labels(evaluation), evaluation["checkpoints"]
+    colors = {"adherence, happy": "tab:orange", "adherence, sad": "tab:blue", "preference": "tab:gray"}
+    figure = Figure(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, color) in enumerate(colors.items()):
+        places = [place + 0.26 * (number - 1) for place in range(len(columns))]
+        values = [checkpoint["metrics"][name] for checkpoint in checkpoints]
+        axes.bar(places, [each.value for each in values], 0.24, color=color, alpha=0.75, label=name)
+        axes.vlines(places, [each.low for each in values], [each.high for each in values], color="black")
+    axes.set(ylim=(0, 1.02), ylabel="share")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.yaxis.set_major_formatter(percent)
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=len(colors))
+    figure.savefig(picture, dpi=120, format="png")
+
+
+def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
+    """Adherence and perplexity against ending strength, a line a checkpoint, as a PNG."""
+    from matplotlib.figure import Figure
+
+    panels = {
+        "adherence, happy": "happy endings as asked",
+        "adherence, sad": "sad endings as asked",
+        "perplexity, true stories": "perplexity of true stories",
+    }
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    all_axes = figure.subplots(1, len(panels))
+    for (name, title), axes in zip(panels.items(), all_axes, strict=True):
+        for label, checkpoint in zip(labels(evaluation), evaluation["checkpoints"], strict=True):
+            points = sorted(checkpoint["strengths"], key=lambda point: point["strength"])
+            at = [point["strength"] for point in points]
+            value, low, high = zip(*(point[name] for point in points), strict=True)
+            axes.plot(at, value, "o-", label=label)
+            axes.fill_between(at, low, high, alpha=0.15)
+        axes.set(title=title, xlabel="ending strength")
+        axes.grid(alpha=0.3)
+        if name.startswith("adherence"):
+            axes.set_ylim(0, 1.02)
+            axes.yaxis.set_major_formatter(percent)
+    handles, names = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    figure.savefig(picture, dpi=120, format="png")
+
+
+def percent(share: float, _: float) -> str:
+    return f"{share:.0%}"

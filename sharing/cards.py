@@ -1,0 +1,270 @@
+"""The README.md of a data set and of a checkpoint, made from stats.json, run.json and metrics.jsonl alone.
+
+The metadata in front of the text is what the Hub reads: licence, sizes, what was made from what, results. Its
+names are those of huggingface_hub's card classes, which write it.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCardData, EvalResult, ModelCard, ModelCardData
+
+from common.cli import InputError
+from dataset import COLUMNS
+
+CODE = "Tiny Tales SFT"
+ENDINGS_AS_ASKED = "Stories that end as asked: "
+SETTINGS = (
+    *("epochs", "max_steps", "max_length", "loss_on", "seed"),
+    *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
+)
+SIZES = {  # the Hub's size categories, by the number of examples that they end below
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+    100_000_000: "10M<n<100M",
+}
+
+
+def data_card(stats: dict[str, Any]) -> str:
+    """The card of a balanced data set from what stats.json holds."""
+    settings, splits, parquet = stats["settings"], stats["splits"], stats["parquet"]
+    metadata = DatasetCardData(
+        language="en",
+        license="cdla-sharing-1.0",
+        pretty_name="Balanced TinyStories instructions",
+        size_categories=size_category(sum(split["num_examples"] for split in parquet.values())),
+        task_categories=["text-generation"],
+        source_datasets=[stats["source"]] if stats["commit"] else None,
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"{split}.parquet"} for split in parquet],
+            }
+        ],
+        dataset_info={
+            "features": [{"name": name, "dtype": "string"} for name in COLUMNS],
+            "splits": [
+                {"name": name, "num_bytes": split["num_bytes"], "num_examples": split["num_examples"]}
+                for name, split in parquet.items()
+            ],
+            "download_size": sum(split["file_bytes"] for split in parquet.values()),
+            "dataset_size": sum(split["num_bytes"] for split in parquet.values()),
+        },
+    )
+    names = dict.fromkeys(name for counts in splits.values() for name in counts)
+    counted = table(
+        ["", *splits],
+        [[name, *(f"{counts.get(name, 0):,}" for counts in splits.values())] for name in names],
+    )
+    balanced = (
+        "every example of the rarer ending, and as many of the other, drawn at random"
+        if settings["balance"]
+        else "every usable record; the endings are not balanced"
+    )
+    limit = settings["limit"]
+    facts = {
+        "source": f"`{stats['source']}`",
+        "its commit": f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder",
+        "seed": f"{settings['seed']}",
+        "records read of each split": "all" if limit is None else f"at most {limit:,}",
+        "made by": f"`prepare_data.py` of {CODE}",
+    }
+    unlabelled = "called happy" if settings["unlabelled"] == "happy" else "left out"
+    return f"""---
+{metadata.to_yaml()}
+---
+# Balanced TinyStories instructions
+
+Children's stories in English. `instruction` says what a story is about and how it ends, `response` is the
+story, `ending` is `happy` or `sad`. Kept: {balanced}.
+
+{table(["what", "which"], [list(fact) for fact in facts.items()])}
+
+## Labels
+
+A record is sad when `BadEnding` is an item of its Features line, and happy otherwise. The rule is weak where
+a record has no such line: it may end badly without a mark. Such records were {unlabelled}.
+
+## Counts
+
+`rows` are lines of the raw text, `records` its stories; `kept` is what this data set holds.
+
+{counted}
+"""
+
+
+def model_card(run: dict[str, Any], metrics: Sequence[dict[str, Any]], step: int) -> str:
+    """The card of the checkpoint of a step from what run.json and the lines of metrics.jsonl hold."""
+    settings, data = run["settings"], run["data"]
+    losses = validations(metrics, step)
+    results = {}
+    if losses and losses[-1][1] == step:
+        results = {"loss": losses[-1][3], "perplexity": math.exp(losses[-1][3])}
+    name = f"gpt2-{settings['model_size']}-tinystories-sft"
+    metadata = ModelCardData(
+        language="en",
+        library_name="pytorch",
+        pipeline_tag="text-generation",
+        base_model=_hub_id(**run["base"]),
+        datasets=_hub_id(data["name"], data["commit"]),
+        model_name=name,
+        eval_results=_results(data["name"], data["commit"], results) or None,
+    )
+    context = run["model"]["context_length"]
+    facts = {
+        "base": _origin(**run["base"]),
+        "data": _origin(data["name"], data["commit"]),
+        "examples": ", ".join(
+            f"{data[split]['examples']:,} for {split}" for split in ("train", "validation") if split in data
+        ),
+        "parameters": f"{run['model']['parameters']:,}",
+        "context length": f"{context} tokens",
+        "optimiser steps": f"{step:,}, each on {settings['batch_size']} examples",
+    }
+    facts |= {
+        name.replace("_", " "): "default" if settings[name] is None else str(settings[name])
+        for name in SETTINGS
+    }
+    facts["software"] = ", ".join(f"{program} {version}" for program, version in run["versions"].items())
+    facts["computed on"] = run["host"]["gpu"] or f"{run['host']['cpus']} CPU cores"
+    return f"""---
+{metadata.to_yaml()}
+---
+# {name}
+
+A GPT-2 that writes a short children's story about a given topic, with a happy or a sad ending.
+
+```python
+from model import load_model  # of {CODE}
+from generate import generate_story
+
+model = load_model("{settings["push_to_hub"] or "namespace/name"}")  # the repo this card stands in
+print(generate_story(model, "a lost dog", "sad"))
+```
+
+## Results
+
+{ENDINGS_AS_ASKED}not measured. Loss, in nats a token:
+
+{loss_table(metrics, step, settings["log_every"])}
+
+## How it was made
+
+{table(["what", "which"], [list(fact) for fact in facts.items()])}
+
+## Limits
+
+It knows the words of a small child and English alone, reads and writes {context} tokens in all, and holds no
+facts. Topics unlike those of TinyStories are soon forgotten. Stories that were called happy in training may
+end badly: where a raw record lists no features, nobody said how it ends.
+"""
+
+
+def int8_card(made: Mapping[str, Any]) -> str:
+    """The card of int8 weights from what quantize.py's int8.json holds."""
+    metadata = ModelCardData(
+        language="en",
+        library_name="pytorch",
+        pipeline_tag="text-generation",
+        base_model=_hub_id(made["name"], made["commit"]),
+    )
+    n = made["examples"]
+    measured = f"; the rest is of {n:,} held-out examples, with 95% intervals" if n else ""
+    return f"""---
+{metadata.to_yaml()}
+---
+# int8 weights
+
+Those of {_origin(made["name"], made["commit"])}: each row of a weight matrix as whole numbers of 8 bits and a
+scale. It writes a short children's story about a given topic, with a happy or a sad ending.
+
+```python
+from model import load_model  # of {CODE}
+from generate import generate_story
+
+model = load_model("namespace/name")  # the repo this card stands in
+print(generate_story(model, "a lost dog", "sad"))
+```
+
+Tokens a second are those of one story with {made["threads"]} CPU threads{measured}.
+
+{table(["", "before", "int8"], made["figures"])}
+"""
+
+
+def with_endings(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:
+    """A model's card with what evaluate.py measured: the share (0 to 1) of stories that end as asked, by
+    ending, for topics of the data `name` (at `commit`, if it is from the Hub), and `said`, in words.
+
+    Raises InputError if the card is not one that `model_card` made.
+    """
+    content = ModelCard(card)
+    found = re.search(f"{ENDINGS_AS_ASKED}.*\\. Loss", content.text)
+    if not found:
+        raise InputError("--update-card: the README.md of this checkpoint is not one that finetune.py wrote")
+    results = {f"{ending} endings as asked": share for ending, share in shares.items()}
+    metadata: Any = content.data
+    kept = [result for result in metadata.eval_results or [] if result.metric_type not in results]
+    metadata.eval_results = kept + _results(name, commit, results)
+    return str(content).replace(found[0], f"{ENDINGS_AS_ASKED}{said}. Loss")
+
+
+def _results(name: str, commit: str | None, values: Mapping[str, float]) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=_hub_id(name, commit) or Path(name).name,
+            dataset_name="Balanced TinyStories instructions",
+            dataset_split="validation",
+            dataset_revision=commit,
+            metric_type=metric,
+            metric_value=value,
+        )
+        for metric, value in values.items()
+    ]
+
+
+def loss_table(metrics: Sequence[dict[str, Any]], step: int, log_every: int) -> str:
+    """The validations up to a step as a Markdown table."""
+    return table(
+        ["epoch", "step", f"training loss, last {log_every} steps", "validation loss"],
+        [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in validations(metrics, step)],
+    )
+
+
+def validations(metrics: Sequence[dict[str, Any]], step: int) -> list[tuple[int, int, float, float]]:
+    """Epoch, step, last training loss and validation loss of each validation up to a step."""
+    losses = []
+    training = math.nan
+    for line in metrics:
+        training = line.get("loss", training)
+        if "validation_loss" in line and line["step"] <= step:
+            losses.append((line["epoch"], line["step"], training, line["validation_loss"]))
+    return losses
+
+
+def size_category(examples: int) -> str:
+    """The Hub's name for a number of examples, as `10K<n<100K`."""
+    return next(name for bound, name in SIZES.items() if examples < bound)
+
+
+def _hub_id(name: str, commit: str | None) -> str | None:
+    """The repo id of what came from the Hub; None for a path, which has no commit."""
+    return name.partition("@")[0] if commit else None
+
+
+def _origin(name: str, commit: str | None) -> str:
+    """What something was made from; of a path, its last part alone, as a card is for others to read."""
+    return f"`{name}`, commit `{commit}`" if commit else f"`{Path(name).name}`, a local folder or file"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,125 @@
+"""What the scripts send to a Hub on the loopback address that can be told to fail."""
+
+import shlex
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from fake_hub import READER, WRITER, FakeHub
+from hub_user import BASE, RAW, STORY, TRAIN, User, finished, ranges, same_data, weights
+from model import load_model
+from tiny import tiny_model
+
+
+def test_what_was_pushed_comes_back_bit_for_bit(
+    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.add("model", BASE, weights(tiny_model(), tmp_path))
+    author = User(tmp_path / "author", token=WRITER)
+    author.succeed("prepare_data.py", "--output", "data", "--push-to-hub", "author/data")
+    trained = author.succeed(
+        "finetune.py", "--data", "author/data", "--max-steps", "2", "--push-to-hub", "author/stories"
+    )
+    assert "pushed checkpoints/sft_30M_model/best to" in trained.stdout
+
+    reader = User(tmp_path / "reader")
+    told = reader.succeed(*STORY, "--checkpoint", "author/stories")
+    run = author.place / "checkpoints" / "sft_30M_model"
+    assert told.stdout == author.succeed(*STORY, "--checkpoint", run / "best").stdout
+    (pulled,) = reader.cache.glob("hub/models--author--stories/snapshots/*/model.safetensors")
+    assert pulled.read_bytes() == (run / "best" / "model.safetensors").read_bytes()
+    ours, theirs = load_model(run / "best").state_dict(), load_model(pulled).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    reader.succeed("finetune.py", "--data", "author/data", "--max-steps", "1")
+    (folder,) = reader.cache.glob("hub/datasets--author--data/snapshots/*")
+    assert same_data(folder, author.place / "data")
+    rows = pq.read_table(folder / "train.parquet").to_pylist()
+    assert rows == pq.read_table(undisturbed / "train.parquet").to_pylist()
+
+
+def test_access_is_checked_before_the_work(
+    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    hub.add("dataset", "author/theirs", {"README.md": b""})
+    hub.add("model", "author/theirs", {"README.md": b""})
+    hub.add("model", BASE, weights(tiny_model(), tmp_path))
+    for token, said in (
+        (None, "needs a token; log in with `uv run hf auth login`, or set HF_TOKEN"),
+        ("hf_of_nobody", "the Hub does not know the token (401)"),
+        (READER, "the token may not do this (403)"),
+    ):
+        user = User(tmp_path / str(token), token)
+        for script, repo in (
+            ("prepare_data.py --output out", "author/new"),
+            ("prepare_data.py --output out", "author/theirs"),
+            (f"finetune.py --data {undisturbed} --output out", "author/theirs"),
+        ):
+            answer = user.fail(*script.split(), "--push-to-hub", repo)
+            assert f"--push-to-hub {repo}: {said}" in answer
+        assert ranges(hub, TRAIN) == []
+        assert not list(user.place.glob("out/*"))
+    assert ("dataset", "author/new") not in hub.repos
+    answer = user.fail("prepare_data.py", "--push-to-hub", "no-namespace")
+    assert "--push-to-hub no-namespace: is not the name of a repo" in answer
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(("PUT .*", dict(after_bytes=100, reset=True, times=10**6)), marks=pytest.mark.slow),
+        ("POST .*/commit/main", dict(status=503, times=10**6)),
+        ("POST .*/commit/main", dict(status=403)),
+        ("POST .*/batch", dict(status=401)),
+    ],
+)
+def test_an_upload_that_fails_loses_nothing_and_says_how_to_send_it_again(
+    fault: tuple[str, dict], hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
+    hub.add("dataset", RAW, texts)
+    user = User(tmp_path / "user", token=WRITER)
+    hub.fail(fault[0], **fault[1])
+    answer = user.fail("prepare_data.py", "--output", "my data", "--push-to-hub", "author/data", patience=0.5)
+    assert same_data(user.place / "my data", undisturbed)
+    (user.place / "my data" / ".env").write_text("a secret of the user's")
+    assert list(hub.repos["dataset", "author/data"].commits.popitem()[1]) == [".gitattributes"]
+    hub.faults.clear()
+    command = shlex.split(answer[answer.index("uv run python -m ") :])[4:]
+    hub.repos.clear()
+    assert "pushed my data to" in user.succeed(*command).stdout
+    repo = hub.repos["dataset", "author/data"]
+    ours = {file.name: file.read_bytes() for file in (user.place / "my data").iterdir()}
+    del ours[".env"]
+    assert repo.commits[repo.main] == ours | {".gitattributes": b""}
+
+
+def test_a_dropped_upload_is_made_again(hub: FakeHub, undisturbed: Path, tmp_path: Path) -> None:
+    user = User(tmp_path / "user", token=WRITER)
+    hub.fail("PUT .*", after_bytes=100)
+    hub.fail("POST .*/commit/main", status=503)
+    user.succeed("common.hub", "--folder", undisturbed, "--push-to-hub", "author/data")
+
+
+def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
+    user = User(tmp_path / "user", token=WRITER)
+    assert "holds neither" in user.fail("common.hub", "--folder", ".", "--push-to-hub", "author/data")
+    assert "both are needed" in user.fail("common.hub", "--folder", ".")
+    assert hub.repos == {}
+
+
+def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:
+    hub.add("dataset", RAW, texts)
+    user = User(tmp_path / "user", token=WRITER)
+    hub.fail("POST .*/commit/main", status=403)
+    push = ["--push-to-hub", "author/data"]
+    done = [finished(user.start_process("prepare_data.py", "--output", "data", *push))]
+    done += [finished(user.start_process("common.hub", "--folder", "data", *push))]
+    assert [process.returncode for process in done] == [2, 0]
+    assert not any(WRITER in process.stdout + process.stderr for process in done)
+    files = [file for file in user.place.rglob("*") if file.is_file()]
+    assert files
+    assert not any(WRITER.encode() in file.read_bytes() for file in files)

@@ -1,0 +1,130 @@
+"""Two processes on gloo train as one does."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed.run
+
+import finetune
+from clean_environment import ROOT
+from forked import Forked, run_script
+from tiny import tiny_model
+from trainee import wait_until
+from training import run_folder
+from training.distributed import Ranks
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory, data: str) -> list[str]:
+    base = tmp_path_factory.mktemp("base")
+    tiny_model(embedding_dim=16, num_heads=2).save_pretrained(base)
+    given = ["--checkpoint", str(base), "--data", data, "--epochs", "2", "--batch-size", "9", "--lr", "1e-3"]
+    return [*given, "--grad-clip", "1", "--micro-batch-tokens", "700", "--log-every", "2", "--stories", "0"]
+
+
+def torchrun(*arguments: object) -> Forked:
+    """A run of two processes, as a user starts it."""
+    return Forked(_torchrun, "--standalone", "--nproc-per-node=2", ROOT / "finetune.py", *arguments)
+
+
+def _torchrun(*arguments: object) -> None:
+    torch.distributed.run.main([*map(str, arguments)])
+
+
+def together(*arguments: object) -> list[Forked]:
+    """The two processes of a run, without torchrun's time to start them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return [Forked(_one_of_two, rank, port, *arguments) for rank in (0, 1)]
+
+
+def _one_of_two(rank: int, port: int, *arguments: object) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    run_script("finetune.py", *arguments)
+
+
+def figures(output: Path) -> list[dict[str, float]]:
+    names = ("step", "epoch", "loss", "gradient_norm", "lr", "validation_loss")
+    return [{k: v for k, v in line.items() if k in names} for line in run_folder.read_metrics(output)]
+
+
+def assert_alike(output: Path, other: Path) -> None:
+    """The same to rounding. (Not weight by weight: Adam makes steps of what is all rounding, too.)"""
+    lines, expected = figures(output), figures(other)
+    assert [line["step"] for line in lines] == [line["step"] for line in expected]
+    for line, expected_line in zip(lines, expected, strict=True):
+        assert line == pytest.approx(expected_line, rel=1e-4)
+
+
+def test_two_processes_train_as_one_and_one_goes_on_from_two(arguments: list[str], tmp_path: Path) -> None:
+    """28 examples in steps of 9, so the last step of an epoch has one, for one of the processes."""
+    alone, both, half = tmp_path / "alone", tmp_path / "both", tmp_path / "half"
+    finetune.main([*arguments, "--output", str(alone)])
+    first, second = (process.finish() for process in together(*arguments, "--output", both))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "in 2 processes" in first.stdout
+    assert second.stdout == ""
+    assert_alike(both, alone)
+
+    for process in together(*arguments, "--output", half, "--epochs", "1"):
+        assert process.finish().returncode == 0
+    finetune.main([*arguments, "--output", str(half), "--resume"])
+    assert_alike(half, alone)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_ends_the_run_with_a_clear_line(
+    victim: int, arguments: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    run = torchrun(*arguments, "--output", output, "--epochs", "5000")
+    wait_until(lambda: (output / "training_state.pt").exists(), run)
+    os.kill(rank(run.pid, victim), signal.SIGKILL)
+    done = run.finish()
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert len(said) == 1
+    assert f"process {1 - victim}: another process of this run ended" in said[0]
+    assert "--resume" in said[0]
+    step = torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"]
+    finetune.main(
+        [*arguments, "--output", str(output), "--resume", "--epochs", "5000", "--max-steps", str(step + 1)]
+    )
+
+
+def rank(parent: int, number: int) -> int:
+    """The process of a rank, from /proc (see proc(5))."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if f"RANK={number}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"torchrun has no rank {number}")
+
+
+def test_a_signal_to_torchrun_saves_first(arguments: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    given = [*arguments, "--epochs", "10000", "--save-minutes", "99"]
+    run = torchrun(*given, "--output", output)
+    wait_until(lambda: (output / "training_state.pt").exists(), run)
+    run.send_signal(signal.SIGTERM)
+    done = run.finish()
+    assert "and saved; go on with the same command and --resume" in done.stdout
+    assert " error: " not in done.stderr
+
+
+def test_bad_input_is_told_once(arguments: list[str], tmp_path: Path) -> None:
+    missing = [*arguments, "--output", str(tmp_path / "run"), "--data", str(tmp_path / "nowhere")]
+    done = torchrun(*missing).finish()
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert any("nowhere: no such folder" in line for line in said)
+    assert len([line for line in said if "nowhere" in line]) == 1
+
+
+def test_a_process_alone_needs_no_others() -> None:
+    assert Ranks.here() == Ranks(0, 1, 0)
+    assert Ranks().any(True, False) == [True, False]

@@ -1,0 +1,316 @@
+"""A run that was stopped, by whatever, ends as if it had not been."""
+
+import itertools
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import finetune
+import prepare_data
+from clean_environment import ROOT
+from hub_user import complaint_of
+from samples import write_corpus
+from small_disk import on_a_disk
+from tiny import tiny_model
+from trainee import flat, lines, outcome, train, train_until_call, wait_until
+from training import run_folder
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory, data: str) -> list[str]:
+    """Two epochs with dropout, saves inside an epoch and between two lines of metrics, and stories."""
+    base = tmp_path_factory.mktemp("base")
+    tiny_model(dropout_rate=0.1, embedding_dim=16, num_heads=2).save_pretrained(base)
+    given = ["--checkpoint", str(base), "--data", data, "--epochs", "2", "--batch-size", "5", "--lr", "1e-3"]
+    given += ["--micro-batch-tokens", "800", "--log-every", "3", "--save-every", "2", "--stories", "1"]
+    return [*given, "--schedule", "cosine", "--warmup-steps", "2", "--grad-clip", "1"]
+
+
+class Undisturbed(NamedTuple):
+    """A run that nothing happened to, and how many calls it made."""
+
+    output: Path
+    calls: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) -> Undisturbed:
+    output = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = train_until_call("anywhere", 0, *arguments, "--output", output).finish()
+    assert done.returncode == 0, done.stderr
+    anywhere, save = done.stdout.split()[-2:]
+    return Undisturbed(output, {"anywhere": int(anywhere), "save": int(save)})
+
+
+def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
+    arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """At 24 points drawn at random, every other one in the middle of a save."""
+    expected = outcome(undisturbed.output)
+    seed = random.SystemRandom().randrange(10**6)
+    rng = random.Random(seed)
+    kills = {"anywhere": 0, "save": 0}
+    for chain in itertools.count():
+        output = tmp_path / f"run {chain}"
+        given = [*arguments, "--output", str(output), "--resume"]
+        while True:
+            place = min(kills, key=lambda place: kills[place])
+            limit = rng.randrange(1, undisturbed.calls[place] // 2) if kills[place] < 12 else 0
+            done = train_until_call(place, limit, *given).finish()
+            if done.returncode == 0:
+                break
+            assert done.returncode == -signal.SIGKILL, f"seed {seed}, {kills}: {done.stderr}"
+            kills[place] += 1
+        assert outcome(output) == expected, f"seed {seed}, chain {chain}, {kills}"
+        assert not list(output.glob(".*"))
+        if kills == {"anywhere": 12, "save": 12}:
+            break
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_first(
+    number: signal.Signals, arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    given = [*arguments, "--output", str(output), "--save-every", "1000"]
+    run = train(*given)
+    wait_until(lambda: (output / "metrics.jsonl").exists() and len(lines(output)) > 0, run)
+    run.send_signal(number)
+    done = run.finish()
+    assert done.returncode == 128 + number
+    assert "Traceback" not in done.stderr
+    step = torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"]
+    assert step >= 3
+    assert f"stopped after step {step}, and saved" in done.stdout
+    done = train(*given, "--resume").finish()
+    assert done.returncode == 0, done.stderr
+    assert outcome(output) == outcome(undisturbed.output)
+
+
+def resumed(arguments: list[str], output: Path, *more: str) -> None:
+    finetune.main([*arguments, "--output", str(output), "--resume", *more])
+
+
+def state(output: Path) -> dict:
+    return torch.load(output / "training_state.pt", weights_only=True)
+
+
+def test_a_validation_that_was_stopped_is_made_again(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    resumed(arguments, whole)
+    calls: list[None] = []
+
+    def stopped(supervised: object, batches: Iterable[object], *more: object) -> float:
+        calls.append(None)
+        for number, _ in enumerate(batches):
+            if len(calls) == 2 and number == 1:  # the first call is the trial before step 1
+                signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "validation_loss", stopped)
+        with pytest.raises(SystemExit) as stop:
+            resumed(arguments, output)
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert state(output)["progress"]["validated"] == 0 < state(output)["progress"]["step"]
+    resumed(arguments, output)
+    assert outcome(output) == outcome(whole)
+
+
+def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps of the saves to come."""
+    steps: list[int] = []
+    save = run_folder.save
+
+    def noted(*arguments: object) -> None:
+        steps.append(arguments[-1].step)  # type: ignore[attr-defined]
+        save(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_folder, "save", noted)
+    return steps
+
+
+def test_saves_come_every_so_many_steps_or_minutes(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = saved_steps(monkeypatch)
+    for name, more, expected in (
+        ("steps", ["--save-every", "2"], [2, 4, 5]),
+        ("minutes", ["--save-every", "99", "--save-minutes", "0"], [1, 2, 3, 4, 5, 5]),
+        ("neither", ["--save-every", "99"], [5]),
+    ):
+        resumed(arguments, tmp_path / name, "--max-steps", "5", *more)
+        assert steps == expected
+        steps.clear()
+
+
+def test_more_epochs_or_steps_go_on_where_the_run_ended(
+    arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    constant = [*arguments, "--schedule", "constant"]
+    whole, longer = tmp_path / "whole", tmp_path / "longer"
+    resumed(constant, whole)
+    resumed(constant, longer, "--max-steps", "4")
+    resumed(constant, longer, "--epochs", "1")
+    assert not (longer / "epoch_2").exists()
+    resumed(constant, longer)
+    for part in ("model", "optimizer"):
+        assert {k: v.tolist() for k, v in flat(state(longer)[part]).items()} == {
+            k: v.tolist() for k, v in flat(state(whole)[part]).items()
+        }
+    assert [line for line in lines(longer) if "validation_loss" in line and line["step"] != 4] == [
+        line for line in lines(whole) if "validation_loss" in line
+    ]
+
+
+def test_the_best_checkpoint_is_remembered(arguments: list[str], tmp_path: Path) -> None:
+    """As if an epoch before had been far better, by what the state says."""
+    output = tmp_path / "run"
+    resumed(arguments, output, "--epochs", "1")
+    before = state(output)
+    assert before["progress"]["best"] == lines(output)[-1]["validation_loss"]
+    before["progress"]["best"] = 0.5
+    torch.save(before, output / "training_state.pt")
+    resumed(arguments, output)
+    weights = {
+        name: (output / name / "model.safetensors").read_bytes() for name in ("best", "epoch_1", "last")
+    }
+    assert weights["best"] == weights["epoch_1"] != weights["last"]
+
+
+def test_a_finished_run_stays_as_it_is(
+    arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed.output, output)
+    resumed(arguments, output)
+    assert outcome(output) == outcome(undisturbed.output)
+
+
+def test_changed_settings_are_refused_with_the_list_of_differences(
+    arguments: list[str], undisturbed: Undisturbed, tmp_path: Path, complaint: Callable
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed.output, output)
+    before = outcome(output)
+    other = tmp_path / "other"
+    write_corpus.main(["--output", str(other / "raw"), "--records", "200", "--seed", "7"])
+    prepare_data.main(["--source", str(other / "raw"), "--output", str(other / "data")])
+    given = [
+        *arguments,
+        "--output",
+        output,
+        "--resume",
+        "--lr",
+        "0.5",
+        "--seed",
+        "9",
+        "--data",
+        other / "data",
+    ]
+    line = complaint(finetune.main, *given)
+    assert "--lr was 0.001, now 0.5" in line
+    assert "--seed was 0, now 9" in line
+    assert "--data holds other examples for train" in line
+    assert "--data holds other examples for validation" in line
+    assert "batch-size" not in line
+    assert "--schedule was cosine, now constant" in complaint(
+        finetune.main, *arguments, "--output", output, "--resume", "--schedule", "constant"
+    )
+    few = [*arguments, "--output", output, "--resume", "--epochs", "1"]
+    assert "steps are done, more than" in complaint(finetune.main, *few)
+    assert outcome(output) == before
+
+
+def test_data_that_lies_elsewhere_is_the_same_data(
+    arguments: list[str], undisturbed: Undisturbed, data: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed.output, output)
+    shutil.copytree(data, tmp_path / "moved")
+    resumed(arguments, output, "--data", str(tmp_path / "moved"), "--log-every", "1", "--save-every", "5")
+
+
+def test_what_is_no_run_cannot_be_resumed_but_an_empty_folder_can_be_begun(
+    arguments: list[str], tmp_path: Path, complaint: Callable
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").write_text("precious")
+    line = complaint(finetune.main, *arguments, "--output", tmp_path / "other", "--resume")
+    assert "other holds files, but no run.json" in line
+    assert (tmp_path / "other" / "metrics.jsonl").read_text() == "precious"
+    (tmp_path / "empty").mkdir()
+    resumed(arguments, tmp_path / "empty", "--max-steps", "1")
+    assert state(tmp_path / "empty")["progress"]["step"] == 1
+
+
+def test_a_damaged_state_gets_one_clear_line(
+    arguments: list[str], undisturbed: Undisturbed, tmp_path: Path, complaint: Callable
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(undisturbed.output, output)
+    given = [*arguments, "--output", output, "--resume"]
+    (output / "metrics.jsonl").write_text("")
+    assert "metrics.jsonl: is shorter than when the run was saved" in complaint(finetune.main, *given)
+    content = (output / "training_state.pt").read_bytes()
+    (output / "training_state.pt").write_bytes(content[:5000])
+    assert "training_state.pt: damaged" in complaint(finetune.main, *given)
+    (output / "run.json").write_text("{")
+    assert "run.json: damaged" in complaint(finetune.main, *given)
+
+
+def test_a_folder_that_vanishes_gets_one_clear_line(
+    arguments: list[str], tmp_path: Path, complaint: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run"
+
+    def removed_at_step_3(step: int, *more: object) -> list[int]:
+        if step == 3:
+            shutil.rmtree(output)
+        return [0]
+
+    monkeypatch.setattr(finetune, "step_indices", lambda *given: removed_at_step_3(given[3]))
+    line = complaint(finetune.main, *arguments, "--output", output, "--save-every", "1")
+    assert f"{output}: has vanished" in line
+    assert not output.exists()
+
+
+def train_on_a_disk(arguments: list[str], output: Path, options: str) -> str:
+    """The one line with which finetune.py ends when the folder of `output` is a disk of its own."""
+    script = [sys.executable, str(ROOT / "finetune.py")]
+    command = [*on_a_disk(output.parent, options), *script, *arguments, "--output", str(output)]
+    return complaint_of(subprocess.run(command, capture_output=True, text=True, timeout=120))
+
+
+@pytest.mark.usefixtures("disks")
+def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    reference, kept = tmp_path / "reference", tmp_path / "kept" / "run"
+    given = [*arguments, "--stories", "0", "--save-every", "2", "--schedule", "constant"]
+    resumed(given, reference, "--max-steps", "2")
+    # Room for all files, and for a new one of each checkpoint but not of the state.
+    weights = (reference / "last" / "model.safetensors").stat().st_size
+    size = (reference / "training_state.pt").stat().st_size + 4 * weights
+    line = train_on_a_disk([*given, "--max-steps", "4"], tmp_path / "disk" / "run", f"size={size // 1024}k")
+    assert "no room on the disk" in line
+    found, expected = (flat(state(run)["model"]) for run in (kept, reference))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert not list(kept.glob(".*"))
+
+
+@pytest.mark.usefixtures("disks")
+def test_a_read_only_folder_gets_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "disk" / "run"
+    line = train_on_a_disk(arguments, output, "ro")
+    assert f"--output: {output} cannot be written (Read-only file system)" in line

@@ -1,0 +1,50 @@
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from training.stopping import Stopped, StopRequest
+
+
+@pytest.fixture(autouse=True)
+def python_handlers() -> Iterator[None]:
+    """Those of a process that a shell starts, whatever started this one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_work_is_left_between_two_items(number: signal.Signals) -> None:
+    with StopRequest() as stop:
+        items = stop.between(range(5))
+        assert [next(items), next(items)] == [0, 1]
+        signal.raise_signal(number)
+        with pytest.raises(Stopped):
+            next(items)
+    assert stop.signal == number
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_signal_acts_as_ever() -> None:
+    with StopRequest():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_one_process_of_several_goes_on_until_all_stop() -> None:
+    with StopRequest(alone=False) as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert list(stop.between(range(3))) == [0, 1, 2]
+    assert stop.signal == signal.SIGINT
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert list(stop.between(range(3))) == [0, 1, 2]

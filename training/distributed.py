@@ -1,0 +1,92 @@
+"""Several processes that train one model together, started by torchrun. One alone is a special case of it.
+
+    ranks = Ranks.here()
+    with ranks.connected(device):
+        with ranks.first(): ...        # what rank 0 makes (a download, a cache), the others find
+
+Only rank 0 writes files and prints.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from common.cli import InputError
+
+PATIENCE = timedelta(hours=2)  # of the others, while rank 0 downloads; that a process died shows at once
+
+
+@dataclass(frozen=True)
+class Ranks:
+    rank: int = 0
+    size: int = 1  # processes, each with a rank below it
+    local_rank: int = 0  # on this machine
+
+    @classmethod
+    def here(cls) -> "Ranks":
+        """What torchrun says in the environment (see its manual); a process it did not start is alone."""
+        return cls(
+            int(os.environ.get("RANK", 0)),
+            int(os.environ.get("WORLD_SIZE", 1)),
+            int(os.environ.get("LOCAL_RANK", 0)),
+        )
+
+    @contextlib.contextmanager
+    def connected(self, device: torch.device) -> Iterator[None]:
+        """For the length of the block; all but rank 0 print nothing in it.
+
+        Raises InputError in the others when a process dies.
+        """
+        if self.size == 1:
+            yield
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        try:
+            with contextlib.ExitStack() as silence:
+                if self.rank:
+                    silence.enter_context(
+                        contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w")))
+                    )
+                yield
+        except RuntimeError as error:
+            if isinstance(error, dist.DistError) or "gloo" in str(error):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, until the reason is told
+                raise InputError(
+                    f"process {self.rank}: another process of this run ended, so it cannot go on; start it "
+                    "again with --resume"
+                ) from error
+            raise
+        finally:
+            dist.destroy_process_group()
+
+    def sum(self, x: Tensor) -> Tensor:
+        """`x`, added up over all processes in place."""
+        if self.size > 1:
+            dist.all_reduce(x)
+        return x
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag whether it is set in any process: in all processes the same answer."""
+        if self.size == 1:
+            return list(flags)
+        together = torch.tensor(flags, dtype=torch.uint8)  # on the CPU: no GPU is waited for
+        dist.all_reduce(together, op=dist.ReduceOp.MAX)
+        return together.bool().tolist()
+
+    @contextlib.contextmanager
+    def first(self) -> Iterator[None]:
+        """Rank 0 goes through the block before the others do."""
+        if self.rank:
+            self.any(False)
+        yield
+        if not self.rank:
+            self.any(False)

@@ -3,7 +3,7 @@
     uv run --extra app python app.py                        # with the newest model that was trained here
     MODEL=you/my-stories PORT=8080 uv run --extra app python app.py
 
-Visitors wait in Gradio's queue. Each story is told on one core by `generate.stream_story`, as many at a time
+Visitors wait in Gradio's queue. Each story is told on one core by `stream_story`, as many at a time
 as there are cores, but four at most; Stop, or leaving the page, ends it. The API tells the same ones. Nothing
 that a visitor types is logged or quoted, and of Gradio's routes only those that the page needs are open.
 """
@@ -31,12 +31,17 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common.cli import InputError, parse, run, setting
+from common.checkpoints import newest_checkpoint
+from common.cli import parse, run, setting
 from common.device import choose_compute
+from common.errors import InputError
+from common.seeds import new_seed
 from dataset import ENDINGS, other_ending
-from generate import Request, Sampling, Story, encode_requests, new_seed, stream_story
+from generate import choose_token
 from inference.cpu import for_inference
-from model import GPT2, load_model, newest_checkpoint
+from inference.decoding import Sampling
+from inference.stories import Request, Story, encode_requests, stream_story
+from model import GPT2, load_model
 
 # What hosts set, as options; those of the command line come after them.
 ENVIRONMENT = {"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port"}
@@ -78,7 +83,7 @@ class Settings:
     port: int = setting(7860, "port to listen on; or $PORT", at_least=1, at_most=65535)
 
 
-def check(
+def check_request(
     model: GPT2,
     topic: Any,
     ending: Any,
@@ -110,12 +115,12 @@ def check(
 
 
 def tell(model: GPT2, *asked: Any) -> Generator[Story, None, None]:
-    """A story as far as it is told, some twenty times a second. `asked` is what `check` takes.
+    """A story as far as it is told, some twenty times a second. `asked` is what `check_request` takes.
 
     Raises gr.Error, which the page and the API show.
     """
     try:
-        stories = stream_story(model, *check(model, *asked))
+        stories = stream_story(model, *check_request(model, *asked), choose_token)
     except InputError as error:
         raise gr.Error(str(error).removeprefix("--"), print_exception=False) from None
     due = 0.0
@@ -131,8 +136,9 @@ class Page(gr.Blocks):
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
-        """A visitor's values as they came; `check` looks at them. Gradio's own method would copy files that
-        they name into a folder that it serves, fetch addresses, keep all, and print what does not fit."""
+        """A visitor's values as they came; `check_request` looks at them. Gradio's own method would copy
+        files that they name into a folder that it serves, fetch addresses, keep all, and print what does not
+        fit."""
         if block_fn.fn is None or len(inputs) != len(block_fn.inputs):
             raise gr.Error("not a request that the page makes", print_exception=False)
         return inputs
@@ -187,7 +193,7 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
             for story in tell(model, *asked):
                 yield layout | {
                     first: gr.Textbox(story.text, label=f"{asked[1].title()} ending"),
-                    first_note: describe(story, time.perf_counter() - start),
+                    first_note: note(story, time.perf_counter() - start),
                     told: [*asked[:-1], story.seed],
                 }
                 layout = {}
@@ -203,7 +209,7 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
             for story in tell(model, topic, ending, temperature, max_tokens, strength, seed):
                 yield layout | {
                     second: gr.Textbox(story.text, label=f"{ending.title()} ending"),
-                    second_note: describe(story, time.perf_counter() - start),
+                    second_note: note(story, time.perf_counter() - start),
                 }
                 layout = {}
 
@@ -236,12 +242,12 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
     return page.queue(max_size=LONGEST_QUEUE, api_open=False)
 
 
-def describe(story: Story, seconds: float) -> str:
+def note(story: Story, seconds: float) -> str:
     so_far = "" if story.complete else " so far"
     return f"{story.tokens} tokens{so_far}, {story.tokens / seconds:,.0f} tokens/s, seed {story.seed}"
 
 
-class Door:
+class RequestFilter:
     """Refuses, unread, what is larger than `LARGEST_REQUEST` or not for one of `ROUTES`."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -262,7 +268,7 @@ class Door:
 def build_server(model: GPT2, name: str, at_once: int) -> FastAPI:
     """The page, its API, and /health, which answers when stories can be told: this is called with a model."""
     server = FastAPI(openapi_url=None)
-    server.add_middleware(Door)
+    server.add_middleware(RequestFilter)
 
     @server.get("/health")
     def health() -> dict[str, str]:
@@ -301,7 +307,8 @@ def main(argv: list[str] | None = None) -> None:
     model = for_inference(load_model(name, compute.device))
     at_once = min(torch.get_num_threads(), MOST_AT_ONCE)
     torch.set_num_threads(1)
-    list(stream_story(model, Request(EXAMPLES[0], "happy", 0), Sampling(max_new_tokens=FEWEST_TOKENS)))
+    first = Request(EXAMPLES[0], ENDINGS[0], seed=0)
+    list(stream_story(model, first, Sampling(max_new_tokens=FEWEST_TOKENS), choose_token))  # warms up
     server = build_server(model, name, at_once)
     print(
         f"model {name}, {at_once} stories at a time, http://{settings.host}:{settings.port}", file=sys.stderr

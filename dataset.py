@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import hub
-from common.cli import InputError
+from common.errors import InputError
 from common.files import whole_file
+from common.retry import reason
 
 if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
     import datasets
@@ -54,7 +55,8 @@ def format_instruction(summary: str, ending: str) -> str:
 
 
 def other_ending(ending: str) -> str:
-    return ENDINGS[1 - ENDINGS.index(ending)]
+    (other,) = set(ENDINGS) - {ending}
+    return other
 
 
 @functools.cache
@@ -113,7 +115,7 @@ def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
     try:
         data = datasets.load_dataset(str(folder))
     except Exception as error:  # datasets and its formats raise many unrelated kinds
-        why = hub.reason(error)
+        why = reason(error)
         raise InputError(f"{name}: not a data set that can be read here ({why}); {hint}") from error
     if "train" not in data:
         raise InputError(f"{name}: has no train split; {hint}")

@@ -1,17 +1,18 @@
-"""Does the ending follow the instruction? Perplexity, preference, adherence and craft, with intervals.
+"""Does the ending follow the instruction? Perplexity, preference, adherence, texts, with intervals.
 
     uv run python evaluate.py --checkpoint checkpoints/sft_30M_model/best
     uv run python evaluate.py --checkpoint A B --ending-strength 1.5 2        # a column a checkpoint
 
 What is measured, all on the validation split:
-- loss and perplexity, over all its tokens (likelihood.py);
+- loss and perplexity, over all its tokens (evaluation/likelihood.py);
 - preference: is a true story likelier when its own ending is asked for? No sampling and no judge;
 - adherence: stories are told about topics that training had none of, happily and sadly, and a classifier of
-  training stories (judge.py) says how they end. It stands beside its own accuracy on true held-out stories;
-- craft: length, topic words, variety, repetition, what was copied (craft.py).
+  training stories (evaluation/judge.py) says how they end. It stands beside its own accuracy on true held-out
+  stories;
+- their texts: length, topic words, variety, repetition, what was copied (evaluation/text_statistics.py).
 
-Every figure has a 95% interval over topics (metrics.py), and is of the model as it is; what a higher ending
-strength brings is compared apart. The same command and seed give the same numbers.
+Every figure has a 95% interval over topics (evaluation/metrics.py), and is of the model as it is; what a
+higher ending strength brings is compared apart. The same command and seed give the same numbers.
 Writes evaluation.json, report.md with pictures and stories to read, and with --update-card the model's card.
 """
 
@@ -26,9 +27,13 @@ import torch
 
 import generate
 from common import hub
-from common.cli import InputError, parse, run, setting
+from common.checkpoints import finetuned_checkpoint, locate
+from common.cli import parse, run, setting
 from common.device import choose_compute
+from common.errors import InputError
 from common.files import claim_folder, whole_file, whole_folder
+from common.presets import PRESETS
+from common.seeds import derived_seed
 from dataset import (
     ENDINGS,
     Example,
@@ -40,21 +45,15 @@ from dataset import (
 )
 from evaluation import report
 from evaluation.judge import Judge, train_judge
-from evaluation.likelihood import Pair, encode_pairs, figures, score
+from evaluation.likelihood import Pair, encode_pairs, likelihood_metrics, score
 from evaluation.metrics import Metrics, Topics, accuracy, adherence, perplexity
-from evaluation.text_statistics import distinct, longest_copied, repetition, topic_recall, words
-from generate import (
-    MOST_STRENGTH,
-    Request,
-    Sampling,
-    check_top_k,
-    limit_tokens,
-    tell_stories,
-)
+from evaluation.text_statistics import story_statistics
+from generate import choose_token
 from inference.cpu import for_inference
-from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
-from sharing.cards import with_endings
-from training.batches import derived_seed
+from inference.decoding import MOST_STRENGTH, Sampling
+from inference.stories import Request, check_top_k, limit_tokens, tell_stories
+from model import GPT2, load_model
+from sharing.cards import with_adherence
 
 if TYPE_CHECKING:
     import datasets
@@ -69,7 +68,7 @@ class Settings:
     data: str | None = setting(
         None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
     )
-    output: str = setting("evaluation", "folder to write; it appears whole or not at all")
+    output: str = setting("report", "folder to write; it appears whole or not at all")
     overwrite: bool = setting(False, "replace an output folder that is there")
     update_card: bool = setting(False, "write the shares of endings as asked into the checkpoints' README.md")
     topics: int = setting(100, "held-out topics to tell stories about, or as many as there are", at_least=2)
@@ -91,24 +90,24 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """What all checkpoints are measured on."""
 
     validation: list[Example]  # loss and preference are of all of them
-    examples: Topics  # theirs
+    topics: Topics  # of `validation`
     training_stories: Sequence[str]
     unseen: list[Example]  # the validation examples about topics that training has none of
     requests: list[Request]  # for each drawn topic and each of its seeds a happy story, then a sad one
-    told: Topics  # of each pair of requests
+    requested_topics: Topics  # of each pair of `requests`
     judge: Judge
 
 
-def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
+def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
     """Draw topics to tell stories about, and train the judge. Raises InputError if data is lacking."""
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; make more with prepare_data.py")
     train, validation = read_examples(data["train"]), read_examples(data["validation"])
-    examples = Topics([example.topic for example in validation], settings.seed)
+    topics_of_all = Topics([example.topic for example in validation], settings.seed)
     seen = {example.topic for example in train}
     unseen = [example for example in validation if example.topic not in seen]
     topics = list(dict.fromkeys(example.topic for example in unseen))
@@ -124,9 +123,9 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
         for ending in ENDINGS
     ]
     stories = [example.story for example in train]
-    return Held(
+    return HeldOut(
         validation,
-        examples,
+        topics_of_all,
         stories,
         unseen,
         requests,
@@ -135,52 +134,34 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> Held:
     )
 
 
-def craft(
-    asked: Sequence[str], stories: Sequence[str], training_stories: Sequence[str], seed: int
-) -> Metrics:
-    """How stories about the topics `asked` are told."""
-    about: dict[str, list[str]] = {}
-    for topic, story in zip(asked, stories, strict=True):
-        about.setdefault(topic, []).append(story)
-    values: dict[str, list[int] | list[float]] = {
-        "words": [len(words(story)) for story in stories],
-        "topic words that come back": [topic_recall(*both) for both in zip(asked, stories, strict=True)],
-        "distinct-2, stories of a topic": [distinct(about[topic], 2) for topic in asked],
-        "repeated runs of 4 words": [repetition(story) for story in stories],
-        "longest copied run, words": longest_copied(stories, training_stories),
-    }
-    topics = Topics(asked, seed)
-    return {name: topics.mean(x, ~np.isnan(x)) for name, x in values.items()}
-
-
-def judge_accuracy(held: Held, seed: int) -> Metrics:
-    """Of the judge, on true stories about topics that it has not seen."""
+def judge_accuracy(held: HeldOut, seed: int) -> Metrics:
+    """How often the judge is right on true stories about topics that it has not seen."""
     topics, endings, stories = zip(*held.unseen, strict=True)
     sad = np.array([ending == "sad" for ending in endings])
     return accuracy(Topics(topics, seed), held.judge.is_sad(stories), sad)
 
 
-def true_craft(held: Held, seed: int) -> Metrics:
-    """The craft of the true stories about the drawn topics."""
+def true_story_statistics(held: HeldOut, seed: int) -> Metrics:
+    """Statistics of the true stories about the topics that stories are told about."""
     drawn = {request.topic for request in held.requests}
     topics, _, stories = zip(*(each for each in held.unseen if each.topic in drawn), strict=True)
-    figures = craft(topics, stories, held.training_stories, seed)
-    del figures["distinct-2, stories of a topic"]  # there is hardly more than one, nothing to compare
-    return figures
+    metrics = story_statistics(topics, stories, held.training_stories, seed)
+    del metrics["distinct-2, stories of a topic"]  # there is hardly more than one, nothing to compare
+    return metrics
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A checkpoint with what it needs to be measured."""
+class Candidate:
+    """A checkpoint that is to be measured."""
 
     model: GPT2
     pairs: list[Pair]  # of all validation examples
-    drawn: list[Pair]  # one for each of the drawn topics
+    drawn: list[Pair]  # one for each topic that stories are told about
     plain: Sampling
-    guided: list[Sampling]  # one for each other ending strength
+    guided: list[Sampling]  # one for each ending strength but 1
 
 
-def prepare(model: GPT2, held: Held, settings: Settings) -> Subject:
+def prepare_candidate(model: GPT2, held: HeldOut, settings: Settings) -> Candidate:
     """Raises InputError if the model does not fit the data or the settings."""
     pairs = encode_pairs(held.validation, model.config)
     first = {pair.topic: pair for pair in reversed(pairs)}
@@ -191,32 +172,32 @@ def prepare(model: GPT2, held: Held, settings: Settings) -> Subject:
     room = limit_tokens(settings.max_tokens or context - longest, longest, context)
     plain = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
     strengths = sorted({*settings.ending_strength} - {plain.ending_strength})
-    return Subject(model, pairs, drawn, plain, [replace(plain, ending_strength=each) for each in strengths])
+    return Candidate(model, pairs, drawn, plain, [replace(plain, ending_strength=each) for each in strengths])
 
 
-def measure(subject: Subject, held: Held, seed: int) -> dict[str, Any]:
+def measure(candidate: Candidate, held: HeldOut, seed: int) -> dict[str, Any]:
     """A checkpoint's figures and the stories they come from; for every ending strength, the adherence and the
     perplexity of the drawn topics' true stories."""
-    drawn = Topics([pair.topic for pair in subject.drawn], seed)
-    tokens = [len(pair.targets) for pair in subject.drawn]
+    drawn = Topics([pair.topic for pair in candidate.drawn], seed)
+    tokens = [len(pair.targets) for pair in candidate.drawn]
     told, judged_sad, endings, strengths = [], [], [], []
-    for sampling in (subject.plain, *subject.guided):
+    for sampling in (candidate.plain, *candidate.guided):
         name = f"tell stories, ending strength {sampling.ending_strength:g}"
-        told.append(tell_stories(subject.model, held.requests, sampling, progress=name))
+        told.append(tell_stories(candidate.model, held.requests, sampling, choose_token, progress=name))
         judged_sad.append(held.judge.is_sad([story.text for story in told[-1]]))
-        losses = score(subject.model, subject.drawn, sampling.ending_strength).story
+        losses = score(candidate.model, candidate.drawn, sampling.ending_strength).story
         likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
-        endings.append(adherence(held.told, judged_sad[-1].reshape(-1, 2)))
+        endings.append(adherence(held.requested_topics, judged_sad[-1].reshape(-1, 2)))
         strengths.append({"strength": sampling.ending_strength, **endings[-1], **likely})
 
     asked = [request.topic for request in held.requests]
     texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
     return {
-        "max_tokens": subject.plain.max_new_tokens,
-        "metrics": figures(held.examples, subject.pairs, score(subject.model, subject.pairs))
+        "max_tokens": candidate.plain.max_new_tokens,
+        "metrics": likelihood_metrics(held.topics, candidate.pairs, score(candidate.model, candidate.pairs))
         | endings[0]
         | {"end by themselves": Topics(asked, seed).share(complete)}
-        | craft(asked, texts, held.training_stories, seed),
+        | story_statistics(asked, texts, held.training_stories, seed),
         "strengths": strengths,
         "stories": [
             request._asdict() | {"judged": ENDINGS[int(sad)], "complete": story.complete, "text": story.text}
@@ -230,17 +211,19 @@ def card_of(name: str, file: Path) -> Path:
     card = file.with_name("README.md")
     if hub.is_name(name) or not card.is_file():
         raise InputError(f"--update-card: {name} is not a folder here with the README.md of finetune.py")
-    with_endings(card.read_text(), "", None, {}, "")
+    with_adherence(card.read_text(), "", None, {}, "")
     return card
 
 
 def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
     """How the endings follow the instruction, for a model's card."""
-    asked = (f"{report.cell(metrics[f'adherence, {ending}'])} of the {ending} ones" for ending in ENDINGS)
+    asked = (
+        f"{report.with_interval(metrics[f'adherence, {ending}'])} of the {ending} ones" for ending in ENDINGS
+    )
     return (
         f"{', '.join(asked)} (with 95% intervals; {evaluation['topics']} held-out topics, temperature "
         f"{evaluation['settings']['temperature']:g}, by a classifier that agrees with the label of "
-        f"{report.cell(evaluation['judge']['adherence, balanced'])} of true stories)"
+        f"{report.with_interval(evaluation['judge']['adherence, balanced'])} of true stories)"
     )
 
 
@@ -257,7 +240,7 @@ def main(argv: list[str] | None = None) -> None:
     data = load_data(source, folder)
     held = hold_out(data, settings)
     models = (for_inference(load_model(file, compute.device)) for file in files)
-    subjects = [prepare(model, held, settings) for model in models]
+    candidates = [prepare_candidate(model, held, settings) for model in models]
 
     print(f"compute: {compute.reason}")
     origin = hub.origin(source, folder)
@@ -269,22 +252,24 @@ def main(argv: list[str] | None = None) -> None:
         "topics": len({request.topic for request in held.requests}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "judge": judge_accuracy(held, settings.seed),
-        "true stories": true_craft(held, settings.seed),
+        "true stories": true_story_statistics(held, settings.seed),
         "checkpoints": [],
     }
-    for name, file, subject in zip(names, files, subjects, strict=True):
+    for name, file, candidate in zip(names, files, candidates, strict=True):
         print(f"measure {name}", flush=True)
-        measured = measure(subject, held, settings.seed)
+        measured = measure(candidate, held, settings.seed)
         evaluation["checkpoints"].append(hub.origin(name, file.parent) | measured)
     with whole_folder(output) as temporary:
         report.write(evaluation, temporary)
     for card, checkpoint in zip(cards, evaluation["checkpoints"], strict=False):
         metrics = checkpoint["metrics"]
         shares = {ending: metrics[f"adherence, {ending}"].value for ending in ENDINGS}
-        said = with_endings(card.read_text(), source, origin["commit"], shares, summary(evaluation, metrics))
+        said = with_adherence(
+            card.read_text(), source, origin["commit"], shares, summary(evaluation, metrics)
+        )
         with whole_file(card) as temporary:
             temporary.write_text(said)
-    print(report.table(evaluation))
+    print(report.metrics_table(evaluation))
     print(f"written to {output}")
 
 

@@ -3,8 +3,8 @@
     uv run python finetune.py --model-size 30m --epochs 5 --batch-size 64
     uv run torchrun --nproc-per-node=2 finetune.py --model-size 30m --epochs 5 --batch-size 64
 
-Writes checkpoints/sft_{30M}_model/ (see run_folder.py). A run that was stopped, by whatever, goes on with the
-same command and --resume, and ends as if it had not been stopped.
+Writes checkpoints/sft_30M_model/ (see training/run_folder.py). A run that was stopped, by whatever, goes on
+with the same command and --resume, and ends as if it had not been stopped.
 """
 
 import contextlib
@@ -15,25 +15,38 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from common import hub
-from common.cli import InputError, parse, run, setting
-from common.device import Compute, affordable_tokens, choose_compute, memory_used
-from dataset import InstructionDataset, default_data, load_data, locate_data
-from model import GPT2, PRESETS, base_checkpoint, load_model, locate
+from common.cli import parse, run, setting
+from common.device import Compute, choose_compute, memory_used
+from common.errors import InputError
+from common.presets import PRESETS
+from common.seeds import derived_seed
+from dataset import InstructionDataset
+from generate import choose_token
+from inference.decoding import Sampling
+from inference.stories import Request, tell_stories
+from model import GPT2
 from sharing.cards import loss_table
+from sharing.push import check_write_access, push
 from training import run_folder
-from training.batches import MicroBatch, derived_seed, micro_batches, share, step_indices
+from training.batches import (
+    MicroBatch,
+    affordable_tokens,
+    micro_batches,
+    overhead_tokens,
+    shard,
+    step_indices,
+)
 from training.distributed import Ranks
 from training.loss import compute_loss, summed_loss
-from training.monitor import Meter, Monitor, check_room, draw_loss, must_be_finite
+from training.monitor import Monitor, check_room, draw_loss
 from training.run_folder import Progress
+from training.step_statistics import StepStatistics, must_be_finite
 from training.stopping import Stopped, StopRequest
 
 __all__ = ["Settings", "compute_loss", "main"]
@@ -48,7 +61,9 @@ class Settings:
     data: str | None = setting(
         None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
     )
-    output: str | None = setting(None, "folder to write; default: checkpoints/sft_{size}_model")
+    output: str | None = setting(
+        None, "folder to write; default: checkpoints/sft_30M_model, or as the size is"
+    )
     overwrite: bool = setting(False, "replace the run in an output folder that is there")
     resume: bool = setting(False, "go on with the run in the output folder where it was last saved")
     epochs: int | None = setting(None, "passes over the training split; default: the preset's", at_least=1)
@@ -146,45 +161,17 @@ def validation_loss(
     return total / max(tokens, 1)
 
 
-def load(
-    settings: Settings, output: Path, device: torch.device
-) -> tuple[GPT2, run_folder.Examples, dict[str, Any], dict[str, Any] | None]:
-    """Model, examples, what run.json is to hold, and the state to go on from, which None is at the start."""
-    begun = run_folder.read_run(output) if settings.resume else None
-    state = run_folder.load_state(output) if begun else None
-    if begun and state:
-        base, model = begun["base"], run_folder.rebuild(begun, state).to(device)
-    else:
-        name = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
-        file = locate(name)
-        base = hub.origin(name, file.parent)
-        model = load_model(file, device)
-        if model.is_int8:
-            raise InputError(f"--checkpoint {name}: int8 weights cannot be trained; name those they are of")
-    context = model.config.context_length
-    max_length = settings.max_length or context
-    if max_length > context:
-        raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
-    source = default_data() if settings.data is None else settings.data
-    folder = locate_data(source)
-    data = load_data(source, folder)
-    examples: run_folder.Examples = {
-        split: InstructionDataset(split, max_length, data=data, vocab_size=model.config.vocab_size)
-        for split in ("train", "validation")
-        if split in data
-    }
-    origin = hub.origin(source, folder)
-    report = run_folder.describe(settings, model, base, origin, examples)
-    if begun:
-        run_folder.refuse_changes(begun, report)
-    return model, examples, report, state
+def tell_samples(model: GPT2, requests: Sequence[tuple[str, str]]) -> list[str]:
+    """Stories for the monitor: a topic and an ending each, always from the same random numbers."""
+    asked = [Request(topic, ending, seed=0) for topic, ending in requests]
+    return [story.text for story in tell_stories(model, asked, Sampling(temperature=0.7), choose_token)]
 
 
 def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> None:
     with ranks.first():  # rank 0 fetches and tokenises, the others find it done
-        model, examples, report, state = load(settings, output, compute.device)
+        model, examples, report, state = run_folder.load_run(settings, output, compute.device)
         if settings.push_to_hub is not None and ranks.rank == 0:
-            hub.check_write_access(settings.push_to_hub, "model")
+            check_write_access(settings.push_to_hub, "model")
     print(f"model: {report['base']['name']}, {report['model']['parameters'] / 1e6:.1f}M parameters")
     print("data: " + ", ".join(f"{len(rows):,} examples for {split}" for split, rows in examples.items()))
 
@@ -206,45 +193,37 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
     trained = DistributedDataParallel(supervised) if ranks.size > 1 else supervised
     supervised_tokens = rows.supervised_tokens(settings.loss_on)
     max_tokens = settings.micro_batch_tokens or affordable_tokens(compute, model)
+    overhead, end_of_text = overhead_tokens(compute.device), model.config.vocab_size - 1
+    multiple = 64 if settings.compile and model.config.context_length % 64 == 0 else 1
 
-    def in_pieces(rows: InstructionDataset, indices: Sequence[int]) -> list[MicroBatch]:
-        """This process's share of the examples `indices`, in pieces that fit the memory."""
-        mine = share(indices, rows.lengths, ranks.rank, ranks.size)
-        return list(
-            micro_batches(
-                rows,
-                mine,
-                max_tokens,
-                overhead=compute.overhead,
-                pad_token_id=model.config.vocab_size - 1,
-                loss_on=settings.loss_on,
-                multiple=64 if settings.compile and model.config.context_length % 64 == 0 else 1,
-            )
-        )
+    def to_micro_batches(rows: InstructionDataset, indices: Sequence[int]) -> list[MicroBatch]:
+        """This process's share of the examples `indices`, in parts that fit the memory."""
+        mine = shard(indices, rows.lengths, ranks.rank, ranks.size)
+        return list(micro_batches(rows, mine, max_tokens, overhead, end_of_text, settings.loss_on, multiple))
 
-    check_room(model, settings.stories)
+    check_room(model.config, settings.stories)
     validation: list[MicroBatch] = []
     if "validation" in examples:
-        validation = in_pieces(examples["validation"], range(len(examples["validation"])))
+        validation = to_micro_batches(examples["validation"], range(len(examples["validation"])))
         validation_loss(supervised, validation[:2], compute, ranks)  # what is broken in it fails now
 
     if ranks.rank == 0:
         run_folder.begin(output, report, resume=settings.resume)
-    monitor = Monitor(output if ranks.rank == 0 else None, progress, settings.tensorboard)
-    meter = Meter(progress, ranks, rows.lengths, supervised_tokens)
+    monitor = Monitor(output if ranks.rank == 0 else None, progress, tell_samples, settings.tensorboard)
+    statistics = StepStatistics(progress, ranks, rows.lengths, supervised_tokens)
     bar = tqdm(total=total_steps, initial=progress.step, unit=" steps", desc="train", disable=ranks.rank > 0)
     stop = StopRequest(alone=ranks.size == 1)
     saved_at = time.monotonic()
 
     def save(*checkpoints: str) -> None:
         nonlocal saved_at
-        meter.settle()  # raises InputError before anything that is not finite is saved
+        statistics.collect()  # raises InputError before anything that is not finite is saved
         with ranks.first():
             if ranks.rank == 0:
                 progress.metrics_size = monitor.size()
                 run_folder.save(output, [*checkpoints, "last"], report, model, optimizer, progress)
         saved_at = time.monotonic()
-        meter.start_clock()
+        statistics.start_clock()
 
     first_epoch, last_epoch = (math.ceil(step / steps_an_epoch) for step in (progress.step, total_steps))
     with stop, bar, contextlib.closing(monitor):
@@ -253,7 +232,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
                 epoch_end = epoch * steps_an_epoch
                 for step in range(progress.step, min(epoch_end, total_steps)):
                     indices = step_indices(len(rows), settings.batch_size, settings.seed, step)
-                    batches = in_pieces(rows, indices)
+                    batches = to_micro_batches(rows, indices)
                     rate = learning_rate(step, total_steps, settings)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
@@ -269,13 +248,13 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
                     progress.step = step + 1
                     bar.update()
 
-                    meter.add(indices, batches, loss_sum, norm)
+                    statistics.add(indices, batches, loss_sum, norm)
                     if progress.step % settings.log_every == 0 or progress.step == total_steps:
-                        line = meter.line() | {"lr": rate, "memory_gb": memory_used(compute.device) / 1e9}
-                        monitor.log(progress.step, epoch, **line)
-                        bar.set_postfix_str(
-                            f"loss {line['loss']:.3f}, {line['tokens_per_second']:,} tokens/s"
-                        )
+                        line = statistics.line()
+                        memory = memory_used(compute.device) / 1e9
+                        monitor.log(progress.step, epoch, **line, lr=rate, memory_gb=memory)
+                        loss, speed = line["loss"], line["tokens_per_second"]
+                        bar.set_postfix_str(f"loss {loss:.3f}, {speed:,} tokens/s")
                     late = time.monotonic() - saved_at >= 60 * settings.save_minutes
                     stopping, saving = ranks.any(stop.signal is not None, late)
                     if stopping:
@@ -285,7 +264,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
 
                 if progress.validated < progress.step:
                     names = [f"epoch_{epoch}"] if progress.step == epoch_end else []
-                    meter.settle()
+                    statistics.collect()
                     if validation:
                         loss = validation_loss(supervised, stop.between(validation), compute, ranks)
                         must_be_finite(loss, f"step {progress.step}: the validation loss")
@@ -294,15 +273,14 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
                         if loss < progress.best:
                             progress.best = loss
                             names.append("best")
-                    monitor.tell(model, settings.stories, progress.step)
+                    monitor.write_stories(model, settings.stories, progress.step)
                     progress.validated = progress.step
                     save(*names)
         except Stopped:
             save()
             bar.close()
-            print(
-                f"stopped after step {progress.step:,}, and saved; go on with the same command and --resume"
-            )
+            step = progress.step
+            print(f"stopped after step {step:,}, and saved; go on with the same command and --resume")
             if stop.signal == signal.SIGINT:
                 raise KeyboardInterrupt from None
             sys.exit(128 + signal.SIGTERM)
@@ -313,7 +291,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
         print(f"checkpoints in {output}")
         if settings.push_to_hub is not None:
             best = output / "best"
-            hub.push(best if best.is_dir() else output / "last", settings.push_to_hub, "model")
+            push(best if best.is_dir() else output / "last", settings.push_to_hub, "model")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,17 +1,16 @@
-"""GPT-2 in one file: presets, forward pass, KV cache, and exact loading of published checkpoints.
+"""GPT-2 and its KV cache.
 
     model = load_model("checkpoints/sft_30M_model/best")      # a folder, a .pt or .safetensors file, a Hub id
     logits = model(input_ids)                                 # (B, T) -> (B, T, V)
 
 Shapes: B batch, T tokens, C embedding_dim, H num_heads, D = C / H head dim, V vocab_size, L num_layers.
 
-Files are always written in the published layout (published.py), so what is trained here loads there; those
-with int8 weights make a model with int8 layers (int8.py). This file neither trains nor samples.
+State dicts and files are in the published layout (see Attention), so what is trained here loads there; int8
+weights make a model with int8 layers (common/int8.py). This file neither trains nor samples.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,43 +20,11 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from common import hub
+from common.checkpoints import locate
 from common.int8 import Int8Linear
-from common.weights import CheckpointError, ModelConfig, clean, config_of, load_published, to_published
-
-HERE = Path(__file__).parent
-SUFFIXES = (".safetensors", ".pt", ".pth")
-
-
-@dataclass(frozen=True)
-class Preset:
-    config: ModelConfig
-    label: str  # as in checkpoints/sft_{label}_model
-    base: str  # the pre-trained checkpoint, a Hub id or a folder of this repo
-    finetuned: str | None  # the published result
-    epochs: int
-
-
-# nano has no dropout: it sees every story once or twice, and has no capacity to spare.
-PRESETS = {
-    "nano": Preset(
-        ModelConfig(0.0, 4096, 256, 96, 4, 4), "nano", str(HERE / "assets" / "nano_base"), None, 2
-    ),
-    "30m": Preset(
-        ModelConfig(0.1, 50257, 512, 384, 6, 6),
-        "30M",
-        "0rn0/gpt2-30m-tinystories",
-        "0rn0/gpt2-30m-tinystories-sft",
-        5,
-    ),
-    "125m": Preset(
-        ModelConfig(0.1, 50257, 512, 768, 12, 12),
-        "125M",
-        "0rn0/gpt2-125m-tinystories",
-        "0rn0/gpt2-125m-tinystories-sft",
-        1,
-    ),
-}
+from common.layers import Dropout, Embedding, Linear
+from common.presets import ModelConfig
+from common.weights import load_weights, read_weights
 
 
 class KVCache:
@@ -86,7 +53,7 @@ class KVCache:
         return keys.narrow(2, 0, self.length + T), values.narrow(2, 0, self.length + T)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone. No row may move back: rows[i] >= i, so that none is overwritten."""
+        """Go on with these rows alone. rows[i] >= i, so that no row is overwritten before it is copied."""
         for place, row in enumerate(rows):
             if place != row:
                 for held in (self.keys, self.values):
@@ -97,8 +64,8 @@ class KVCache:
             self.padding = self.padding if self.padding.any() else None
 
     def positions(self, T: int) -> tuple[Tensor, Tensor | None]:
-        """Of the next T tokens, (T,) or (B, T), and which of all S tokens each may see, (B, 1, T, S) bool;
-        None means all up to itself."""
+        """The positions of the next T tokens, (T,) or (B, T), and which of all S tokens each may see, (B,
+        1, T, S) bool; None means all up to itself."""
         places = torch.arange(self.length + T, device=self.keys.device)  # (S,)
         here = places[self.length :]  # (T,)
         if self.padding is None:
@@ -109,31 +76,6 @@ class KVCache:
         return (here - padding).clamp(min=0), seen[:, None]
 
 
-class Linear(nn.Linear):
-    def reset_parameters(self) -> None:
-        """Nothing: GPT2 draws all weights itself, or none where a file brings them."""
-
-
-class Embedding(nn.Embedding):
-    def reset_parameters(self) -> None:
-        """Nothing, as above."""
-
-
-class Dropout(nn.Dropout):
-    """torch's, at a third of the cost on a CPU: 16 random bits decide on a number, where torch draws 32 one
-    by one, so the rate is kept to 1/65536."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
-        if not (on_cpu and 0 < self.p < 1):
-            return super().forward(x)
-        four_each = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = four_each.view(torch.int16)[: x.numel()].view(x.shape)
-        return (x * (1 / (1 - self.p))).masked_fill(bits < round(self.p * 2**16) - 2**15, 0)
-
-
 def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, ...]:
     """(B, T, 3 C) -> q, k and v, each (B, H, T, D)."""
     B, T, _ = qkv.shape
@@ -141,14 +83,18 @@ def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, ...]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
-    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D). Without a mask, the T tokens are all S and each
-    sees those up to itself, or there is one new one, which sees all."""
+    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D). Without a mask, S is T and each token sees
+    those up to itself, or T is 1 and the token sees all."""
     is_causal = mask is None and q.shape[2] > 1
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention."""
+    """Causal multi-head self-attention, with q, k and v as one projection in memory.
+
+    The published modules have a small q, k and v projection for each head, heads.{h}.{q,k,v}, and so have
+    this module's state dicts: two hooks cut `qkv` into them, and join them when a state dict is loaded.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -156,6 +102,8 @@ class Attention(nn.Module):
         self.dropout = Dropout(config.dropout_rate)
         self.qkv = Linear(config.embedding_dim, 3 * config.embedding_dim)
         self.out_proj = Linear(config.embedding_dim, config.embedding_dim)
+        self.register_state_dict_post_hook(cut_into_heads)
+        self.register_load_state_dict_pre_hook(join_heads)
 
     def forward(
         self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
@@ -164,16 +112,39 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         if self.training and self.dropout.p and x.device.type == "cpu":
-            x = self._spelled_out(q, k, v)
+            x = self._attend_with_dropout(q, k, v)
         else:
             x = attend(q, k, v, mask, self.dropout.p if self.training else 0.0)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, C)
 
-    def _spelled_out(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """For a CPU, where torch has no fast attention with dropout: all (B, H, T, D)."""
+    def _attend_with_dropout(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """All (B, H, T, D). On a CPU torch has no fast attention with dropout."""
         future = torch.full((q.shape[2], k.shape[2]), -torch.inf).triu(1)  # (T, T)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + future  # (B, H, T, T)
         return self.dropout(torch.softmax(scores, -1)) @ v
+
+
+def projections(attention: Attention, prefix: str, kind: str) -> list[str]:
+    """The published names of the rows of `qkv`'s tensor `kind` ("weight", "bias", "scale"), in order."""
+    return [f"{prefix}heads.{h}.{name}.{kind}" for name in "qkv" for h in range(attention.num_heads)]
+
+
+def cut_into_heads(attention: Attention, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """In a state dict that was just made, replace `qkv`'s tensors by views of their rows."""
+    for kind in attention.qkv.state_dict():
+        names = projections(attention, prefix, kind)
+        state.update(zip(names, state.pop(f"{prefix}qkv.{kind}").chunk(len(names)), strict=True))
+
+
+def join_heads(attention: Attention, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+    """The way back, before a state dict is loaded. One with `qkv` is left as it is: older runs saved that."""
+    _, _, missing, *_ = others
+    for kind in attention.qkv.state_dict():
+        names, joined = projections(attention, prefix, kind), f"{prefix}qkv.{kind}"
+        if all(name in state for name in names):
+            state[joined] = torch.cat([state.pop(name) for name in names])
+        elif joined not in state:
+            missing += [name for name in names if name not in state]
 
 
 class FeedForward(nn.Module):
@@ -307,12 +278,12 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
 
     def _save_pretrained(self, save_directory: Path) -> None:
         # save_file would make the file readable by its owner alone.
-        content = safetensors.torch.save(to_published(self), metadata={"format": "pt"})
+        content = safetensors.torch.save(self.state_dict(), metadata={"format": "pt"})
         (save_directory / "model.safetensors").write_bytes(content)
 
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):  # type: ignore[no-untyped-def]
-        load_published(model, safetensors.torch.load_file(model_file), str(model_file))
+        load_weights(model, safetensors.torch.load_file(model_file), str(model_file))
         return model.to(map_location).eval()
 
 
@@ -323,114 +294,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     that holds either, or a Hub id `namespace/name[@revision]`. Raises CheckpointError.
     """
     file = locate(str(path))
-    declared: Any = {}
-    try:
-        if file.suffix == ".safetensors":
-            state = safetensors.torch.load_file(file)
-            if (beside := file.with_name("config.json")).exists():
-                declared = json.loads(beside.read_text())
-        else:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-            wrapped = isinstance(loaded, dict) and "model_state_dict" in loaded
-            state = loaded["model_state_dict"] if wrapped else loaded
-            if wrapped and isinstance(loaded.get("config"), dict):
-                declared = loaded["config"]
-        model = GPT2._without_weights(config_of(clean(state, str(file)), declared, str(file)))
-    except CheckpointError:
-        raise
-    except Exception as error:  # damage makes torch, safetensors and json raise nearly anything
-        reason = f"{type(error).__name__}: {error}".strip().split("\n")[0][:120]
-        raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error
-    load_published(model, state, str(file))
+    state, config = read_weights(file)
+    model = GPT2._without_weights(config)
+    load_weights(model, state, str(file))
     return model.to(device).eval()
-
-
-def locate(path: str) -> Path:
-    """The file that holds the weights of `path` (see `load_model`), fetched if it is the name of a Hub repo.
-
-    Raises CheckpointError.
-    """
-    local = Path(path)
-    if local.is_file():
-        if local.suffix not in SUFFIXES:
-            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
-        return local
-    if local.is_dir():
-        folder = local
-    elif hub.is_name(path) and local.suffix not in SUFFIXES:
-        try:
-            folder = hub.fetch(path, "model", lambda files: _files_to_fetch(path, files))
-        except ValueError as error:
-            raise CheckpointError(f"{error}; or name a checkpoint that is here with --checkpoint") from error
-    else:
-        raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
-    named = folder / "model.safetensors"
-    files = [named] if named.exists() else [file for file in folder.iterdir() if file.suffix in SUFFIXES]
-    if len(files) != 1:
-        raise CheckpointError(
-            f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
-            f"found {len(files)}; of a run, name best/, last/ or epoch_N/"
-        )
-    return files[0]
-
-
-def _files_to_fetch(path: str, files: list[str]) -> list[str]:
-    """Of the Hub repo `path`: model.safetensors and its config, or else weights in whatever form it has."""
-    named = [file for file in files if file in ("model.safetensors", "config.json")]
-    others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
-    if "model.safetensors" in named:
-        return named
-    if len(others) > 1:
-        raise CheckpointError(
-            f"{path}: holds several checkpoints ({', '.join(others)}) and no model.safetensors"
-        )
-    return others
-
-
-def base_checkpoint(model_size: str) -> str:
-    """A preset's pre-trained model: checkpoints/pre_trained_gpt2-{size}/ if it is there, else published."""
-    local = Path("checkpoints") / f"pre_trained_gpt2-{model_size}"
-    return str(local) if local.is_dir() else PRESETS[model_size].base
-
-
-def finetuned_checkpoint(model_size: str) -> str:
-    """The fine-tuned model of a preset: best/, last/ or the highest epoch_N/ here, else the published one.
-
-    Raises CheckpointError if there is none.
-    """
-    run = Path("checkpoints") / f"sft_{PRESETS[model_size].label}_model"
-    if folders := _checkpoints_of(run):
-        return str(folders[0])
-    if published := PRESETS[model_size].finetuned:
-        return published
-    raise CheckpointError(
-        f"{run}: no fine-tuned {model_size} model; make one with finetune.py --model-size {model_size}, "
-        "or name one with --checkpoint"
-    )
-
-
-def newest_checkpoint() -> str:
-    """Of the run in checkpoints/ or quickstart/ that was written to last: int8/, unless it is older than the
-    weights, or else best/, last/ or the highest epoch_N/. Raises CheckpointError."""
-    runs = [*Path("checkpoints").glob("*"), Path("quickstart/model")]
-
-    def written(folder: Path) -> float:
-        """When its weights were, 0 if it has none."""
-        file = folder / "model.safetensors"
-        return file.stat().st_mtime if file.exists() else 0
-
-    found = [folders for run in runs if (folders := [*filter(written, _checkpoints_of(run))])]
-    if not found:
-        raise CheckpointError(
-            "no fine-tuned model is here; make one with quickstart.py or finetune.py, or name one: "
-            f"MODEL={PRESETS['30m'].finetuned}"
-        )
-    newest = max(found, key=lambda folders: max(map(written, folders)))[0]
-    int8 = newest.with_name("int8")
-    return str(int8 if written(int8) >= written(newest) else newest)
-
-
-def _checkpoints_of(run: Path) -> list[Path]:
-    """best/, last/ and epoch_N/ of a run, as far as they are there, the one to take first."""
-    epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
-    return [path for path in (run / "best", run / "last", *epochs) if path.is_dir()]

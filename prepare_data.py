@@ -4,8 +4,9 @@
     uv run python prepare_data.py --source FOLDER --output DIR     # from the two text files in FOLDER
     uv run python prepare_data.py --push-to-hub you/my-data-set    # and send the result to the Hub
 
-The raw text (see records.py) is read twice: once from end to end for where the usable records lie and how
-they end, then at the places of those that were drawn. So memory holds 13 bytes of each record, not its text.
+The raw text (see preparation/records.py) is read twice: once from end to end for where the usable records lie
+and how they end, then at the places of those that were drawn. So memory holds 13 bytes of each record, not
+its text.
 
 The output folder is what is pushed to the Hub: a Parquet file a split, a data card and stats.json. Raw text
 from the Hub is kept in data/raw/, so that a run that was cut off goes on from there; it may be deleted.
@@ -24,17 +25,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from common import hub
-from common.cli import InputError, parse, run, setting
+from common.cli import parse, run, setting
+from common.errors import InputError
 from common.files import claim_folder, whole_folder
 from dataset import COLUMNS, LOCAL_DATA
-from preparation.processes import in_order, start_pool
+from preparation.processes import map_in_order, start_pool
+from preparation.raw_files import FILES, SOURCE, RawFile, open_source
 from preparation.records import parse_record, parsed_records, whole_records
 from sharing.cards import data_card
+from sharing.push import check_write_access, push
 
-SOURCE = "roneneldan/TinyStoriesInstruct"
-FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}
-RAW_FOLDER = Path("data/raw")
 PIECE = 2 << 20  # bytes of text that are parsed at a time
 PARALLEL_FROM = 100 << 20  # bytes from which it is worth starting processes
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
@@ -55,42 +55,6 @@ class Settings:
     limit: int | None = setting(None, "read at most this many records of each split", at_least=1)
     seed: int = setting(0, "which happy stories are drawn, and the order of the examples", at_least=0)
     push_to_hub: str | None = setting(None, "repo to send the result to, namespace/name; default: none")
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """Raw text that is here already; to read, the same as a hub.StreamedFile."""
-
-    file: Path
-
-    @property
-    def size(self) -> int:
-        return self.file.stat().st_size
-
-    def blocks(self) -> Iterator[bytes]:
-        return hub.read_blocks(self.file)
-
-
-RawFile = LocalFile | hub.StreamedFile
-
-
-def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
-    """The raw file of each split, in a folder or on the Hub (`id[@revision]`), and the commit there.
-
-    Raises InputError if a file is missing, or the Hub does not give it.
-    """
-    folder = Path(source)
-    if folder.exists():
-        for name in FILES.values():
-            if not (folder / name).is_file():
-                raise InputError(f"--source {source}: holds no {name}")
-        return {split: LocalFile(folder / name) for split, name in FILES.items()}, None
-    if not hub.is_name(source):
-        raise InputError(f"--source {source}: no such folder, and not a Hub id (namespace/name)")
-    repo_id, commit = hub.resolve(source, "dataset")
-    kept = RAW_FOLDER / f"{repo_id.replace('/', '--')}@{commit[:12]}"
-    print(f"source: {repo_id}, commit {commit[:12]}; raw text is kept in {kept}")
-    return {split: hub.StreamedFile(repo_id, commit, name, kept) for split, name in FILES.items()}, commit
 
 
 def parsed_examples_generator(
@@ -117,7 +81,7 @@ def parsed_examples_generator(
             return
 
 
-def choose(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarray:
+def choose_examples(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarray:
     """Indices of the examples to keep, shuffled: all of the smaller class, as many of the larger.
 
     `sad` is (N,) bool, the examples' endings.
@@ -154,7 +118,7 @@ def index_records(
             (start, text, settings.unlabelled, limit and limit - counts["records"])
             for start, text in whole_records(shown(), PIECE)
         )
-        for part, more in in_order(index_piece, pieces, pool):
+        for part, more in map_in_order(index_piece, pieces, pool):
             parts.append(part)
             counts.update(more)
             speed = counts["records"] / max(progress.format_dict["elapsed"], 1e-3)
@@ -177,7 +141,7 @@ def index_piece(start: int, text: bytes, unlabelled: str, limit: int | None) -> 
     return Index(np.array(starts, np.int64), np.array(sizes, np.int32), np.array(sad, bool)), counts
 
 
-def read_examples(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:
+def examples_at(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:
     """The examples of the records that lie at these places of a raw text."""
     columns: dict[str, list[str]] = {name: [] for name in COLUMNS}
     with open(file, "rb", buffering=0) as raw:
@@ -205,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     claim_folder(output, settings.overwrite, "stats.json", "a data set")
     raw, commit = open_source(settings.source)
     if settings.push_to_hub is not None:
-        hub.check_write_access(settings.push_to_hub, "dataset")
+        check_write_access(settings.push_to_hub, "dataset")
 
     stats: dict[str, dict[str, int]] = {}
     parquet: dict[str, dict[str, int]] = {}
@@ -214,7 +178,9 @@ def main(argv: list[str] | None = None) -> None:
         for number, split in enumerate(FILES):
             counts = Counter[str]()
             index = index_records(raw[split], split, settings, counts, pool)
-            kept = choose(index.sad, settings.balance, np.random.default_rng([settings.seed, number]))
+            kept = choose_examples(
+                index.sad, settings.balance, np.random.default_rng([settings.seed, number])
+            )
             counts["kept happy"] = int((~index.sad[kept]).sum())
             counts["kept sad"] = int(index.sad[kept].sum())
             stats[split] = dict(counts)
@@ -223,7 +189,7 @@ def main(argv: list[str] | None = None) -> None:
                     (raw[split].file, index.starts[group], index.sizes[group])
                     for group in np.split(kept, range(ROW_GROUP, len(kept), ROW_GROUP))
                 )
-                groups = in_order(read_examples, places, pool)
+                groups = map_in_order(examples_at, places, pool)
                 parquet[split] = write_parquet(folder / f"{split}.parquet", groups)
             elif split == "train":
                 raise InputError(
@@ -245,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{split}: {_summary(counted)}")
     print(f"written to {output}")
     if settings.push_to_hub is not None:
-        hub.push(output, settings.push_to_hub, "dataset")
+        push(output, settings.push_to_hub, "dataset")
 
 
 def _summary(counts: dict[str, int]) -> str:

@@ -3,8 +3,8 @@
     uv run python quantize.py                                # of the fine-tuned 30m, into int8/ beside it
     uv run python quantize.py --checkpoint quickstart/model/last --data quickstart/data
 
-Writes a checkpoint that generate.py and evaluate.py take like any other, with layers of int8.py, and says
-what it cost: both are read from disk and shown the same validation examples.
+Writes a checkpoint that generate.py and evaluate.py take like any other, with layers of common/int8.py, and
+says what it cost: both are read from disk and shown the same validation examples.
 """
 
 import json
@@ -19,18 +19,23 @@ import numpy as np
 import torch
 
 from common import hub
-from common.cli import InputError, parse, run, setting
+from common.checkpoints import finetuned_checkpoint, locate
+from common.cli import parse, run, setting
 from common.device import choose_compute
+from common.errors import InputError
 from common.files import claim_folder, whole_folder
 from common.int8 import quantize
+from common.markdown import table
+from common.presets import PRESETS
 from dataset import Example, default_data, load_data, locate_data, read_examples
-from evaluation.likelihood import encode_pairs, figures, score
+from evaluation.likelihood import encode_pairs, likelihood_metrics, score
 from evaluation.metrics import Topics
-from evaluation.report import cell
-from generate import Sampling, stream_tokens
+from evaluation.report import with_interval
+from generate import choose_token
 from inference.cpu import for_inference
-from model import GPT2, PRESETS, finetuned_checkpoint, load_model, locate
-from sharing import cards
+from inference.decoding import Sampling, stream_tokens
+from model import GPT2, load_model
+from sharing.cards import int8_card
 
 REPORT = "int8.json"
 REPORTED = ("perplexity, story alone", "preference")
@@ -51,7 +56,7 @@ class Settings:
     seed: int = setting(0, "of the drawn examples", at_least=0)
 
 
-def place_for(output: str | None, checkpoint: str) -> Path:
+def output_folder(output: str | None, checkpoint: str) -> Path:
     """Raises InputError if there is no place by default, or it is the checkpoint's own."""
     path = Path(checkpoint)
     if output is None and hub.is_name(checkpoint) and not path.exists():
@@ -82,7 +87,7 @@ def tokens_per_second(model: GPT2) -> float:
     count = min(200, model.config.context_length - len(prompt))
     started = time.perf_counter()
     never = -1  # the end of text
-    steps = stream_tokens(model, [prompt], [0], Sampling(count, temperature=0.7), never)
+    steps = stream_tokens(model, [prompt], [0], Sampling(count, temperature=0.7), choose_token, never)
     return sum(1 for _ in steps) / (time.perf_counter() - started)
 
 
@@ -97,16 +102,16 @@ def compare(files: Sequence[Path], examples: list[Example], seed: int) -> list[l
     if examples:
         topics = Topics([example.topic for example in examples], seed)
         pairs = encode_pairs(examples, models[0].config)
-        measured = [figures(topics, pairs, score(model, pairs)) for model in models]
-        rows += [[name, *(cell(each[name], name) for each in measured)] for name in REPORTED]
+        measured = [likelihood_metrics(topics, pairs, score(model, pairs)) for model in models]
+        rows += [[name, *(with_interval(each[name], name) for each in measured)] for name in REPORTED]
     return rows
 
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    choose_compute("cpu")
+    choose_compute("cpu")  # for its number of threads
     name = settings.checkpoint or finetuned_checkpoint(settings.model_size)
-    output = place_for(settings.output, name)
+    output = output_folder(settings.output, name)
     claim_folder(output, settings.overwrite, REPORT, "int8 weights")
     file = locate(name)
     model = load_model(file)
@@ -119,9 +124,9 @@ def main(argv: list[str] | None = None) -> None:
         model.save_pretrained(temporary)
         rows = compare([file, temporary / "model.safetensors"], examples, settings.seed)
         made = origin | {"examples": len(examples), "threads": torch.get_num_threads(), "figures": rows}
-        (temporary / "README.md").write_text(cards.int8_card(made))
+        (temporary / "README.md").write_text(int8_card(made))
         (temporary / REPORT).write_text(json.dumps(made, indent=2) + "\n")
-    print(cards.table(["", "before", "int8"], rows))
+    print(table(["", "before", "int8"], rows))
     print(f"written to {output}")
 
 

@@ -1,11 +1,11 @@
-"""The whole path in minutes, offline, on a laptop: a small corpus, the nano model, six stories, the figures.
+"""The whole path in minutes, offline, on a laptop: a small corpus, the nano model, stories, the figures.
 
     uv run python quickstart.py
 
 It writes a corpus with the story grammar in samples/, prepares it, shows that the pre-trained model ignores
 instructions, fine-tunes it, tells a happy and a sad story for the same three topics, none of which was in the
-training data, and measures how far endings follow the instruction, before and after. Every step is the script
-of that name; the command that would run it is printed.
+training data, and measures how far endings follow the instruction, before and after. Where a step is a
+script's, the command that would run it is printed.
 """
 
 import os
@@ -20,9 +20,12 @@ import evaluate
 import finetune
 import prepare_data
 from common.cli import parse, run, setting
+from common.presets import PRESETS
 from dataset import ENDINGS
-from generate import Request, Sampling, tell_stories
-from model import PRESETS, load_model
+from generate import choose_token
+from inference.decoding import Sampling
+from inference.stories import Request, tell_stories
+from model import load_model
 from samples import write_corpus
 from samples.story_grammar import tell
 
@@ -66,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     requests = [Request(topic, ending, settings.seed) for topic in topics for ending in ENDINGS]
     sampling = Sampling(temperature=0.5)
     print("\n=== The pre-trained model tells stories, but does not listen", flush=True)
-    told = tell_stories(load_model(base), requests[1:2], sampling)
+    told = tell_stories(load_model(base), requests[1:2], sampling, choose_token)
     print(f"topic: {topics[0]}\nending: sad\n\n{told[0].text}")
 
     train = [*RECIPE, "--epochs", "1", "--data", data, "--output", trained, "--overwrite", "--seed", seed]
@@ -74,11 +77,11 @@ def main(argv: list[str] | None = None) -> None:
     print(f"loss curve: {trained}/loss.png")
 
     print("\n=== Stories about three topics, happy and sad; none was in the training data", flush=True)
-    told = tell_stories(load_model(tuned), requests, sampling)
+    told = tell_stories(load_model(tuned), requests, sampling, choose_token)
     for request, story in zip(requests, told, strict=True):
         print(f"\n--- {request.topic}  [{request.ending}]\n{story.text}")
 
-    measure = ["--checkpoint", base, tuned, "--data", data, "--output", str(output / "evaluation")]
+    measure = ["--checkpoint", base, tuned, "--data", data, "--output", str(output / "report")]
     measure += ["--overwrite", "--topics", str(settings.topics), "--num-stories", "1"]
     measure += ["--ending-strength", "1", "--seed", seed]
     step("Does the ending follow the instruction?", "evaluate.py", evaluate.main, measure)

@@ -25,17 +25,18 @@ import prepare_data
 from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.files import whole_file
+from common.markdown import table
 from dataset import load_data
-from evaluate import Held, Metrics, hold_out, judge_accuracy, prepare
+from evaluate import HeldOut, Metrics, hold_out, judge_accuracy, prepare_candidate
 from evaluation.likelihood import score
 from evaluation.metrics import Topics, adherence, preference
-from evaluation.report import cell, percent
-from generate import tell_stories
+from evaluation.report import percent, with_interval
+from generate import choose_token
+from inference.stories import tell_stories
 from model import load_model
-from prepare_data import FILES
+from preparation.raw_files import FILES
 from quickstart import RECIPE
 from samples import write_corpus
-from sharing.cards import table
 
 ARMS = {
     "raw": ["--no-balance"],
@@ -65,7 +66,7 @@ class Result(NamedTuple):
 def with_runs(result: Result, name: str) -> str:
     """A figure with its interval, and the lowest and the highest of the runs."""
     runs = [run[name].value for run in result.runs]
-    return f"{cell(result.together[name])}, runs {min(runs):.1%} to {max(runs):.1%}"
+    return f"{with_interval(result.together[name])}, runs {min(runs):.1%} to {max(runs):.1%}"
 
 
 def train(data: Path, output: Path, steps: int, seed: int) -> None:
@@ -74,19 +75,23 @@ def train(data: Path, output: Path, steps: int, seed: int) -> None:
     finetune.main([*given, "--max-steps", str(steps), "--epochs", "1000", "--stories", "0"])
 
 
-def measure(runs: Sequence[Path], held: Held, settings: evaluate.Settings) -> tuple[Metrics, list[Metrics]]:
+def measure(
+    runs: Sequence[Path], held: HeldOut, settings: evaluate.Settings
+) -> tuple[Metrics, list[Metrics]]:
     """The figures of several models together, and of each."""
     compute = choose_compute("auto")
     margins, judged = [], []
     for folder in runs:
-        subject = prepare(load_model(folder / "last", compute.device), held, settings)
-        losses = score(subject.model, subject.pairs)
+        candidate = prepare_candidate(load_model(folder / "last", compute.device), held, settings)
+        losses = score(candidate.model, candidate.pairs)
         margins.append(losses.other - losses.story)
-        stories = tell_stories(subject.model, held.requests, subject.plain, progress=folder.name)
+        stories = tell_stories(
+            candidate.model, held.requests, candidate.plain, choose_token, progress=folder.name
+        )
         judged.append(held.judge.is_sad([story.text for story in stories]).reshape(-1, 2))
-    examples = [pair.topic for pair in subject.pairs]
+    examples = [pair.topic for pair in candidate.pairs]
     told = [request.topic for request in held.requests[::2]]
-    sad = np.array([pair.ending == "sad" for pair in subject.pairs])
+    sad = np.array([pair.ending == "sad" for pair in candidate.pairs])
 
     def figures(these: slice) -> Metrics:
         n = len(margins[these])
@@ -152,9 +157,9 @@ def main(argv: list[str] | None = None) -> None:
     ]
     print(table(["steps", "trained on", *SHOWN], rows))
     print(
-        f"{settings.seeds} runs each; {held.told.count()} topics; {len(held.unseen)} true stories, of "
-        f"which the judge knows {cell(judge['adherence, happy'])} of the happy and "
-        f"{cell(judge['adherence, sad'])} of the sad ones; picture: {folder / 'ablation.png'}"
+        f"{settings.seeds} runs each; {held.requested_topics.count()} topics; {len(held.unseen)} true "
+        f"stories, of which the judge knows {with_interval(judge['adherence, happy'])} of the happy and "
+        f"{with_interval(judge['adherence, sad'])} of the sad ones; picture: {folder / 'ablation.png'}"
     )
 
 

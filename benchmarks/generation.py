@@ -22,13 +22,16 @@ from typing import Any
 
 import torch
 
-from benchmarks import peers
-from common.cli import InputError, option, parse, run, setting
+from benchmarks import other_programs
+from common.cli import option, parse, run, setting
 from common.device import choose_compute
+from common.errors import InputError
 from common.int8 import quantize
-from generate import Sampling, stream_tokens
+from common.presets import PRESETS
+from generate import choose_token
 from inference.cpu import for_inference
-from model import GPT2, PRESETS, load_model
+from inference.decoding import Sampling, stream_tokens
+from model import GPT2, load_model
 
 ROOT = Path(__file__).parent.parent
 SIDES = {
@@ -60,7 +63,7 @@ class Settings:
 
 def obvious(folder: Path) -> Teller:
     """The whole text again for every token."""
-    model = peers.to_transformers(load_model(folder / "float32"))
+    model = other_programs.to_transformers(load_model(folder / "float32"))
 
     @torch.inference_mode()
     def tell(prompts: list[list[int]], count: int, sampling: Sampling) -> Sequence[Sequence[int]]:
@@ -76,7 +79,7 @@ def obvious(folder: Path) -> Teller:
 
 
 def with_transformers(folder: Path) -> Teller:
-    model = peers.to_transformers(load_model(folder / "float32"))
+    model = other_programs.to_transformers(load_model(folder / "float32"))
 
     def tell(prompts: list[list[int]], count: int, sampling: Sampling) -> Sequence[Sequence[int]]:
         ids = torch.tensor(prompts)
@@ -122,7 +125,9 @@ def ours(folder: Path) -> Teller:
     def tell(prompts: list[list[int]], count: int, sampling: Sampling) -> Sequence[Sequence[int]]:
         rows = [torch.tensor(prompt) for prompt in prompts]
         never = -1  # the end of text, so that all are as long
-        steps = stream_tokens(model, rows, range(len(rows)), replace(sampling, max_new_tokens=count), never)
+        steps = stream_tokens(
+            model, rows, range(len(rows)), replace(sampling, max_new_tokens=count), choose_token, never
+        )
         return torch.stack(list(steps), 1).tolist()
 
     return tell
@@ -203,7 +208,7 @@ def write_models(settings: Settings, folder: Path) -> None:
             for parameter in model.parameters():  # large enough that the next token is never a near tie
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder / "float32")
-    peers.to_ctranslate2(model, folder / "ctranslate2")
+    other_programs.to_ctranslate2(model, folder / "ctranslate2")
     quantize(model)
     model.save_pretrained(folder / "int8")
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import httpx2
 
-from common.cli import InputError, parse, run, setting
+from common.cli import parse, run, setting
+from common.errors import InputError
 from dataset import ENDINGS
 
 ROOT = Path(__file__).parent.parent

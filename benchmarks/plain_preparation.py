@@ -14,8 +14,9 @@ import datasets
 import numpy as np
 
 from common.cli import parse, run, setting
+from preparation.raw_files import FILES
 from preparation.records import END_OF_RECORD, Skipped, parse_record
-from prepare_data import FILES, choose
+from prepare_data import choose_examples
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     for number, (split, name) in enumerate(FILES.items()):
         parsed = list(examples(Path(settings.source) / name))
         sad = np.array([example["ending"] == "sad" for example in parsed])
-        kept = choose(sad, balance=True, rng=np.random.default_rng([0, number]))
+        kept = choose_examples(sad, balance=True, rng=np.random.default_rng([0, number]))
         datasets.Dataset.from_list([parsed[i] for i in kept]).to_parquet(output / f"{split}.parquet")
 
 

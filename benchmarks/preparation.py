@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from common.cli import InputError, parse, run, setting
-from prepare_data import FILES
+from common.cli import parse, run, setting
+from common.errors import InputError
+from preparation.raw_files import FILES
 from samples import write_corpus
 
 

@@ -24,12 +24,14 @@ import numpy as np
 import torch
 
 from benchmarks import plain_training
-from common.cli import InputError, parse, run, setting
-from common.device import Compute, affordable_tokens, choose_compute, memory_used
+from common.cli import parse, run, setting
+from common.device import Compute, choose_compute, memory_used
+from common.errors import InputError
+from common.presets import PRESETS, ModelConfig
 from dataset import InstructionDataset
 from finetune import Supervised, add_gradient
-from model import GPT2, PRESETS, ModelConfig
-from training.batches import micro_batches
+from model import GPT2
+from training.batches import affordable_tokens, micro_batches, overhead_tokens
 from training.distributed import Ranks
 from training.stopping import StopRequest
 
@@ -117,7 +119,9 @@ def measure(settings: Settings, batch_size: int) -> dict[str, Any]:
             return len(indices) * int(lengths[indices].max())
         multiple = 64 if settings.compile else 1
         batches = list(
-            micro_batches(examples, indices, max_tokens, overhead=compute.overhead, multiple=multiple)
+            micro_batches(
+                examples, indices, max_tokens, overhead=overhead_tokens(compute.device), multiple=multiple
+            )
         )
         optimizer.zero_grad()
         tokens = int(examples.supervised_tokens()[indices].sum())
@@ -181,7 +185,9 @@ def main(argv: list[str] | None = None) -> None:
         sides = ("plain", "ours") if needed < memory(settings.device) else ("ours",)
         rounds = [{side: turn(arguments, side, size) for side in sides} for _ in range(settings.rounds)]
         if "plain" not in sides:
-            print(f"{size:5}  plain does not fit: {needed / 1e9:.0f} GB for logits and their gradients")
+            print(
+                f"{size:5}  plain does not fit: {needed / 1e9:.0f} GB for logits, log-softmax and gradients"
+            )
         for side in sides:
             print(f"{size:5}  {side:5} {row(rounds, side)}")
     last = rounds[-1]["ours"]

@@ -22,11 +22,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from common.errors import InputError
+
 S = TypeVar("S")
-
-
-class InputError(ValueError):
-    """What the user gave cannot be used. The message says what was wrong and what to do."""
 
 
 def setting(

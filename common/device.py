@@ -1,12 +1,11 @@
-"""Which device and precision to compute with, and how much at a time."""
+"""Which device and precision to compute with, and how much memory that took."""
 
 from dataclasses import dataclass
 
 import torch
 from joblib import cpu_count  # affinity and cgroup limits count
 
-from common.cli import InputError
-from model import GPT2
+from common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -17,15 +16,6 @@ class Compute:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-    @property
-    def overhead(self) -> int:
-        """Tokens whose work takes as long as one more micro-batch costs, to the nearest power of two.
-
-        On a CPU the gradients of the embeddings and the output layer, once more to be added up (measured for
-        30m); on a GPU the launch of all kernels, at least (not measured).
-        """
-        return 1024 if self.device.type == "cuda" else 64
 
 
 def choose_compute(name: str, local_rank: int = 0) -> Compute:
@@ -52,22 +42,6 @@ def choose_compute(name: str, local_rank: int = 0) -> Compute:
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return Compute(device, torch.bfloat16, f"{device}, bfloat16 autocast: {gpu} computes it natively")
     return Compute(device, torch.float32, f"{device}, float32: {gpu} has no bfloat16")
-
-
-def affordable_tokens(compute: Compute, model: GPT2) -> int:
-    """Tokens, padding counted, that may go through `model` at once in training.
-
-    On a GPU, half of its free memory after gradients and AdamW's two moments (12 bytes a parameter), at 64
-    bytes of activations for every token, layer and dimension (128 in float32), estimated, not measured.
-    On a CPU, more was not faster.
-    """
-    if compute.device.type != "cuda":
-        return 2048
-    config = model.config
-    free, _ = torch.cuda.mem_get_info(compute.device)
-    free -= 12 * sum(p.numel() for p in model.parameters())
-    a_token = (64 if compute.dtype == torch.bfloat16 else 128) * config.num_layers * config.embedding_dim
-    return min(max(free // 2 // a_token, config.context_length), 65536)
 
 
 def memory_used(device: torch.device) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.cli import InputError
+from common.errors import InputError
 
-TEMPORARY = ".tmp"  # how the hidden names end that are written to
+TEMPORARY = ".tmp"  # the end of the hidden names that files are written under
 
 
 def make_writable(folder: Path) -> None:

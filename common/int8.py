@@ -45,8 +45,8 @@ def has_int8_products() -> bool:
 class Int8Linear(nn.Module):
     """Takes the place of a linear layer: (..., K) -> (..., N).
 
-    Where a CPU has no products of whole numbers, the weight is written out; so it is on a GPU (not
-    tried), where `_int_mm` asks for shapes that one story does not have. inference.py does that once for all.
+    Where a CPU has no products of whole numbers, the weight is dequantized at every call; so it is on a GPU
+    (not tried), where `_int_mm` does not take the shapes of one story. inference/cpu.py does it once.
     """
 
     weight: Tensor  # (N, K) int8
@@ -62,15 +62,15 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not has_int8_products():
-            return F.linear(x, self.written_out(), self.bias)
-        return self.product(*to_int8(x.reshape(-1, x.shape[-1]))).view(*x.shape[:-1], -1)
+            return F.linear(x, self.dequantized(), self.bias)
+        return self.multiply(*to_int8(x.reshape(-1, x.shape[-1]))).view(*x.shape[:-1], -1)
 
-    def product(self, whole: Tensor, scale: Tensor) -> Tensor:
+    def multiply(self, whole: Tensor, scale: Tensor) -> Tensor:
         """An input that is rounded already, (R, K) int8 and (R, 1) -> (R, N); on a CPU."""
         sums = torch._int_mm(whole, self.weight.t())  # (R, N) int32, by oneDNN
         return torch.addcmul(self.bias, sums * self.scale, scale)
 
-    def written_out(self) -> Tensor:
+    def dequantized(self) -> Tensor:
         """The weight that the whole numbers stand for, (N, K)."""
         return self.weight * self.scale[:, None]
 

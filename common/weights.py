@@ -1,68 +1,102 @@
-"""The layout of checkpoint files, the published models' own: names and shapes of weights, there and back.
+"""What a checkpoint file holds, in any form that is published, and putting it into a model.
 
-The published modules keep a small q, k and v projection for every head; in memory they are one matrix, `qkv`.
-int8 weights are laid out alike: each has a `scale` beside it (int8.py), and its dtype says what it is.
+A file is a .safetensors file with a config.json beside it, or a .pt file: a state dict, or a dict that holds
+one as `model_state_dict` and perhaps a `config`. Names and shapes of weights are the published ones: see
+`Attention` in model.py. int8 weights have a `scale` beside them (int8.py); their dtype says what they are.
 """
 
+import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common import int8
+from common.errors import CheckpointError
+from common.presets import ModelConfig
 
-if TYPE_CHECKING:
-    from model import GPT2
-
-ModelState = dict[str, Tensor]
-
-
-class CheckpointError(OSError):
-    """A checkpoint that is missing, damaged, or made for another model. The message is for the user."""
+StateDict = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """The six names of a published config.json."""
+def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
+    """The weights in a file, and the model's config. Raises CheckpointError."""
+    declared: Any = {}
+    try:
+        if file.suffix == ".safetensors":
+            loaded: Any = safetensors.torch.load_file(file)
+            if (beside := file.with_name("config.json")).exists():
+                declared = json.loads(beside.read_text())
+        else:
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            if isinstance(loaded, dict) and "model_state_dict" in loaded:
+                if isinstance(loaded.get("config"), dict):
+                    declared = loaded["config"]
+                loaded = loaded["model_state_dict"]
+        state = clean(loaded, str(file))
+        return state, config_of(state, declared, str(file))
+    except CheckpointError:
+        raise
+    except Exception as error:  # damage makes torch, safetensors and json raise nearly anything
+        reason = f"{type(error).__name__}: {error}".strip().split("\n")[0][:120]
+        raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error
 
-    dropout_rate: float
-    vocab_size: int
-    context_length: int
-    embedding_dim: int
-    num_layers: int
-    num_heads: int
 
+def clean(state: Any, source: str) -> StateDict:
+    """The weights by their plain names: without the prefixes `module.` (DistributedDataParallel) and
+    `_orig_mod.` (torch.compile), and without the causal masks that the published modules keep as buffers.
 
-def to_published(model: "GPT2") -> ModelState:
-    """The weights in the published layout: contiguous copies, a q, k and v projection for every head.
-
-    The published modules also keep their causal mask as a buffer. It is no weight, they make it themselves
-    when they are built, and its convention is theirs: it is left out.
+    Raises CheckpointError, naming `source`, if `state` is something else.
     """
-    return {name: weight.clone() for name, weight in _published_views(model).items()}
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise CheckpointError(f"{source}: holds no weights (a dict of tensors by name)")
+    named = {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
+    return {key: value for key, value in named.items() if not re.search(r"\.heads\.\d+\.mask$", key)}
 
 
-def _published_views(model: "GPT2") -> ModelState:
-    state: ModelState = {}
-    for key, weight in model.state_dict().items():
-        names = _names(key, model.config.num_heads)
-        state |= zip(names, weight.chunk(len(names)), strict=True)
-    return state
+def config_of(state: StateDict, declared: dict[str, Any], source: str) -> ModelConfig:
+    """The config that the weights' names and shapes tell, with the dropout rate that is `declared`. What else
+    is declared must agree with the weights."""
+    try:
+        vocab_size, embedding_dim = state["embeddings.token_embedding.weight"].shape
+        context_length = state["embeddings.pos_embedding.weight"].shape[0]
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{source}: holds no embeddings of this project's GPT-2") from error
+    blocks = {int(m[1]) for key in state if (m := re.match(r"blocks\.(\d+)\.", key))}
+    heads = {int(m[1]) for key in state if (m := re.match(r"blocks\.0\.mha\.heads\.(\d+)\.", key))}
+    if not blocks or not heads:
+        raise CheckpointError(f"{source}: holds no attention heads of this project's GPT-2")
+    shapes = dict(
+        vocab_size=vocab_size,
+        context_length=context_length,
+        embedding_dim=embedding_dim,
+        num_layers=len(blocks),
+        num_heads=len(heads),
+    )
+    for name, value in shapes.items():
+        if declared.get(name, value) != value:
+            raise CheckpointError(f"{source}: config says {name} {declared[name]!r}, the weights say {value}")
+    dropout_rate = float(declared.get("dropout_rate", 0.1))
+    if not 0 <= dropout_rate <= 1:
+        raise CheckpointError(f"{source}: config says dropout_rate {dropout_rate}, which is no share")
+    return ModelConfig(dropout_rate=dropout_rate, **shapes)
 
 
-def load_published(model: "GPT2", state: Any, source: str) -> None:
-    """Put weights in the published layout into `model`, strictly, as copies in float32 or int8.
+def load_weights(model: nn.Module, state: Any, source: str) -> None:
+    """Put weights into `model`, strictly, as copies in float32 or int8. If they are int8, the model's layers
+    become so.
 
-    If they are int8, the model's layers become so. `module.` and `_orig_mod.` prefixes
-    (DistributedDataParallel, torch.compile) and mask buffers are dropped. Raises CheckpointError, naming
-    `source` and the weights, if one is missing, unknown, of another shape or kind, or not finite.
+    Raises CheckpointError, naming `source` and the weights, if one is missing, unknown, of another shape or
+    kind, or not finite.
     """
     state = clean(state, source)
     if any(weight.dtype == torch.int8 for weight in state.values()):
         int8.quantize(model)
-    wanted = _published_views(model)
+    wanted = model.state_dict()
     both = [key for key in wanted if key in state]
     problems = {
         "missing weights": [key for key in wanted if key not in state],
@@ -84,53 +118,6 @@ def load_published(model: "GPT2", state: Any, source: str) -> None:
         if keys:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise CheckpointError(f"{source}: not this model; {problem}: {', '.join(keys[:3])}{more}")
-    H = model.config.num_heads
-    model.load_state_dict(
-        {
-            key: torch.cat([state[name] for name in _names(key, H)]).to(weight.dtype)
-            for key, weight in model.state_dict().items()
-        },
-        assign=True,  # `model` may have been without memory
-    )
-
-
-def _names(key: str, num_heads: int) -> list[str]:
-    """The published weights that one of ours is made of, in the order of its rows."""
-    if ".mha.qkv." not in key:
-        return [key]
-    block, kind = key.split(".mha.qkv.")
-    return [f"{block}.mha.heads.{h}.{name}.{kind}" for name in "qkv" for h in range(num_heads)]
-
-
-def clean(state: Any, source: str) -> ModelState:
-    """The weights alone, by their plain names. Raises CheckpointError if `state` is something else."""
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise CheckpointError(f"{source}: holds no weights (a dict of tensors by name)")
-    named = {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
-    return {key: value for key, value in named.items() if not re.search(r"\.heads\.\d+\.mask$", key)}
-
-
-def config_of(state: ModelState, declared: dict[str, Any], source: str) -> ModelConfig:
-    """The config that the weights' shapes tell; what `declared` says besides must agree with them."""
-    try:
-        vocab_size, embedding_dim = state["embeddings.token_embedding.weight"].shape
-        context_length = state["embeddings.pos_embedding.weight"].shape[0]
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{source}: holds no embeddings of this project's GPT-2") from error
-    blocks = {int(m[1]) for key in state if (m := re.match(r"blocks\.(\d+)\.", key))}
-    heads = {int(m[1]) for key in state if (m := re.match(r"blocks\.0\.mha\.heads\.(\d+)\.", key))}
-    if not blocks or not heads:
-        raise CheckpointError(f"{source}: holds no attention heads of this project's GPT-2")
-    shapes = dict(
-        vocab_size=vocab_size,
-        context_length=context_length,
-        embedding_dim=embedding_dim,
-        num_layers=len(blocks),
-        num_heads=len(heads),
-    )
-    for name, value in shapes.items():
-        if declared.get(name, value) != value:
-            raise CheckpointError(f"{source}: config says {name} {declared[name]!r}, the weights say {value}")
-    return ModelConfig(dropout_rate=float(declared.get("dropout_rate", 0.1)), **shapes)
+    # A `model` on the meta device has no memory to copy into: it takes the tensors as its own.
+    copies = {key: state[key].to(weight.dtype, copy=True) for key, weight in wanted.items()}
+    model.load_state_dict(copies, assign=True)

@@ -12,7 +12,8 @@ from typing import Any
 from playwright.sync_api import expect, sync_playwright
 
 from benchmarks.load import demo
-from common.cli import InputError, parse, run, setting
+from common.cli import parse, run, setting
+from common.errors import InputError
 
 LOOKS: dict[str, Any] = {
     "desktop": dict(viewport=dict(width=1100, height=600), color_scheme="light"),

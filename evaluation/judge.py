@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.cli import InputError
+from common.errors import InputError
 from dataset import ENDINGS
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
     pairs = encode_pairs(read_examples(data["validation"]), model.config)
     losses = score(model, pairs)
     margins = losses.other - losses.story          # nats; above 0 where the right ending wins
-    figures(Topics([pair.topic for pair in pairs], seed=0), pairs, losses)["preference"]
+    likelihood_metrics(Topics([pair.topic for pair in pairs], seed=0), pairs, losses)["preference"]
 
 Nothing is sampled, so the same weights give the same numbers.
 """
@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from common.cli import InputError
-from common.weights import ModelConfig
+from common.batching import split_by_length
+from common.errors import InputError
+from common.presets import ModelConfig
 from dataset import Example, format_instruction, get_tokenizer, other_ending
 from evaluation.metrics import Metrics, Topics, perplexity, preference
 from model import GPT2
-from training.batches import split_by_length
 
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
 OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
@@ -73,7 +73,8 @@ def encode_pairs(examples: Sequence[Example], config: ModelConfig) -> list[Pair]
 def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
     """The losses of all pairs, in the model's own precision: margins are small differences.
 
-    At a `strength` other than 1, stories are scored under guidance, as `generate.stream_tokens` draws them.
+    At a `strength` other than 1, stories are scored under guidance, as `inference.decoding.stream_tokens`
+    draws tokens.
     """
     losses = torch.zeros(len(pairs), 3, dtype=torch.float64)
     lengths = [max(map(len, pair.prompts)) + len(pair.targets) - 1 for pair in pairs]
@@ -97,7 +98,7 @@ def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
     return Losses(*losses.T.numpy())
 
 
-def figures(topics: Topics, pairs: Sequence[Pair], losses: Losses) -> Metrics:
+def likelihood_metrics(topics: Topics, pairs: Sequence[Pair], losses: Losses) -> Metrics:
     """Loss and perplexity, a mean over tokens, and the preference, of pairs about `topics`."""
     sad = np.array([pair.ending == "sad" for pair in pairs])
     tokens = np.array([len(pair.targets) for pair in pairs])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from common.cli import InputError
+from common.errors import InputError
 
 RESAMPLES = 1000
 
@@ -124,7 +124,10 @@ def preference(topics: Topics, margins: np.ndarray, sad: np.ndarray) -> dict[str
 
 def accuracy(topics: Topics, judged_sad: np.ndarray, sad: np.ndarray) -> dict[str, Estimate]:
     """How often a judge is right on true stories, under the names of the figures that rest on it; all (N,)
-    bool. Nobody told two true stories of one topic: for pairs, the chance that it is right on both endings.
+    bool.
+
+    True stories come one a topic, not in pairs: "pairs that split as asked" is the product of both shares,
+    the chance that the judge is right on a happy and on a sad one.
     """
     right = judged_sad == sad
     fewest = min(topics.count(sad), topics.count(~sad))

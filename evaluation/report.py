@@ -7,9 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from common.markdown import aligned_table, table
 from dataset import ENDINGS
 from evaluation.metrics import Estimate
-from sharing import cards
 
 SIDE_BY_SIDE = 5  # topics whose stories are shown
 STYLES = {  # of figures that are no shares
@@ -28,7 +28,7 @@ STYLES = {  # of figures that are no shares
 UNITS = {"loss": "nats a token", "loss, story alone": "nats a token", "preference margin": "nats a story"}
 
 
-def cell(estimate: Estimate | None, name: str = "") -> str:
+def with_interval(estimate: Estimate | None, name: str = "") -> str:
     """A figure with its interval, as 98.5% [97.0, 99.5] or in the style of its name."""
     if estimate is None:
         return ""
@@ -46,41 +46,35 @@ def labels(evaluation: Mapping[str, Any]) -> list[str]:
     return short if len(set(short)) == len(set(names)) else names
 
 
-def table(evaluation: Mapping[str, Any]) -> str:
+def metrics_table(evaluation: Mapping[str, Any]) -> str:
     """The figures as a Markdown table: a row each, a column for every checkpoint, and one for true stories,
     where the judge's accuracy on them stands beside what rests on it."""
     truth, checkpoints = evaluation["judge"] | evaluation["true stories"], evaluation["checkpoints"]
-    rows = [["", "true stories", *labels(evaluation)]]
+    head, rows = ["", "true stories", *labels(evaluation)], []
     for name in checkpoints[0]["metrics"]:
         figures = [truth.get(name), *(checkpoint["metrics"][name] for checkpoint in checkpoints)]
         unit = f", {UNITS[name]}" if name in UNITS else ""
-        rows.append([name + unit, *(cell(figure, name) for figure in figures)])
-    return aligned(rows)
-
-
-def aligned(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    head, *body = [[text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows]
-    return cards.table(head, body)
+        rows.append([name + unit, *(with_interval(figure, name) for figure in figures)])
+    return aligned_table(head, rows)
 
 
 def write(evaluation: Mapping[str, Any], folder: Path) -> None:
     """Fill a folder: evaluation.json, report.md and its pictures."""
-    (folder / "evaluation.json").write_text(json.dumps(_plain(evaluation), indent=2) + "\n")
+    (folder / "evaluation.json").write_text(json.dumps(_to_json(evaluation), indent=2) + "\n")
     (folder / "report.md").write_text(_markdown(evaluation))
     draw_endings(evaluation, folder / "endings.png")
     if evaluation["checkpoints"][0]["strengths"][1:]:
         draw_strengths(evaluation, folder / "strength.png")
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """For JSON: an estimate with its names, what is not finite as null."""
     if isinstance(value, Estimate):
-        return _plain(value._asdict())
+        return _to_json(value._asdict())
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -97,11 +91,12 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         f"{settings['top_k']}, top-p {settings['top_p']:g}, seed {settings['seed']}, at most "
         f"{' or '.join(map(str, limits))} tokens. One that was cut off there is judged by what it has.",
         "How they end is the word of a classifier made from the training stories. On true stories about such "
-        f"topics it agrees with the label of {cell(judge['adherence, happy'])} of the happy and "
-        f"{cell(judge['adherence, sad'])} of the sad ones; its accuracy stands in the column of true stories "
-        "beside every figure that rests on it. Two stories about a topic, told with the same random numbers, "
-        "split as asked if both are judged right. Copied are runs of words that stand in a training story.",
-        table(evaluation),
+        f"topics it agrees with the label of {with_interval(judge['adherence, happy'])} of the happy and "
+        f"{with_interval(judge['adherence, sad'])} of the sad ones; its accuracy stands in the column of "
+        "true stories beside every figure that rests on it. Two stories about a topic, told with the same "
+        "random numbers, split as asked if both are judged right. Copied are runs of words that stand in a "
+        "training story.",
+        metrics_table(evaluation),
         "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
         "![Endings as asked](endings.png)",
     ]
@@ -115,13 +110,12 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         for label, checkpoint in measured:
             points = checkpoint["strengths"]
             names = [name for name in points[0] if name != "strength"]
-            rows = [["strength", *names]]
-            rows += [[f"{p['strength']:g}", *(cell(p[name], name) for name in names)] for p in points]
-            rows.append(["true stories", *(cell(judge.get(name)) for name in names)])
-            parts += [f"`{label}`:", aligned(rows)]
+            rows = [[f"{p['strength']:g}", *(with_interval(p[name], name) for name in names)] for p in points]
+            rows.append(["true stories", *(with_interval(judge.get(name)) for name in names)])
+            parts += [f"`{label}`:", aligned_table(["strength", *names], rows)]
     parts.append("## Stories, side by side")
     for label, checkpoint in measured:
-        parts += [f"### {_text(label)}", *_side_by_side(checkpoint["stories"])]
+        parts += [f"### {_escaped(label)}", *_side_by_side(checkpoint["stories"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,12 +130,12 @@ def _side_by_side(stories: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{ending}, judged {told[ending]['judged']}{'' if told[ending]['complete'] else ', cut off'}"
             for ending in ENDINGS
         ]
-        texts = [_text(told[ending]["text"]) for ending in ENDINGS]
-        tables += [f"**{_text(topic)}**", cards.table(head, [texts])]
+        texts = [_escaped(told[ending]["text"]) for ending in ENDINGS]
+        tables += [f"**{_escaped(topic)}**", table(head, [texts])]
     return tables
 
 
-def _text(text: str) -> str:
+def _escaped(text: str) -> str:
     """What a model or a data set says, as plain text in a cell."""
     shown = escape(text.strip(), quote=False)
     for sign in r"\`*_[]|":

@@ -1,4 +1,4 @@
-"""How stories are told, apart from their ending: their topic's words, variety, what is repeated or copied.
+"""Statistics of texts: length, the topic's words, variety, what is repeated or copied. Endings do not count.
 
 Words are runs of letters and digits, with what an apostrophe joins, in lower case.
 """
@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
+
+from evaluation.metrics import Metrics, Topics
 
 PIECE = 10_000  # training stories that are searched at a time
 
@@ -24,6 +26,24 @@ SMALL_WORDS = frozenset(
         "your"
     )
 )
+
+
+def story_statistics(
+    asked: Sequence[str], stories: Sequence[str], training_stories: Sequence[str], seed: int
+) -> Metrics:
+    """All of them, of N stories about the N topics `asked`; what can be copied is `training_stories`."""
+    about: dict[str, list[str]] = {}
+    for topic, story in zip(asked, stories, strict=True):
+        about.setdefault(topic, []).append(story)
+    values: dict[str, list[int] | list[float]] = {
+        "words": [len(words(story)) for story in stories],
+        "topic words that come back": [topic_recall(*both) for both in zip(asked, stories, strict=True)],
+        "distinct-2, stories of a topic": [distinct(about[topic], 2) for topic in asked],
+        "repeated runs of 4 words": [repetition(story) for story in stories],
+        "longest copied run, words": longest_copied(stories, training_stories),
+    }
+    topics = Topics(asked, seed)
+    return {name: topics.mean(x, ~np.isnan(x)) for name, x in values.items()}
 
 
 def ngrams(of: Sequence[str], n: int) -> list[tuple[str, ...]]:

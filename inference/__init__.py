@@ -1,4 +1,5 @@
 """Telling stories: prompts, the loop over many stories, text as it comes, a model made ready for a CPU.
 
-It must not know how the next token is chosen (generate.py says that) nor where a topic came from.
+It must not know how a token is drawn from the likeliest ones (generate.py does that), nor where a topic came
+from.
 """

@@ -2,9 +2,10 @@
 
     model = for_inference(load_model("checkpoints/sft_30M_model/best"))
 
-To tell a token is to read every weight once, so two things count. Products run in oneDNN, with weights laid
+Every token takes reading every weight once, so two things count. Products run in oneDNN, with weights laid
 out for it; torch's own for float32 are MKL's, which on an AMD processor take two to four times as long. And
-one story's next token needs a few logits out of 50,257: int8 weights tell which, a quarter of the bytes.
+the next token of one story needs a few logits out of 50,257: int8 weights, a quarter of the bytes, tell which
+few.
 """
 
 from typing import Any
@@ -18,18 +19,18 @@ from model import GPT2, Block, KVCache, attend, split_heads
 ROUNDING = 1e-5  # of float32 sums, by the lengths of what is multiplied; a hundred times what was seen
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor, then: str = "none") -> Tensor:
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor, then: str = "none") -> Tensor:
     """A linear layer and, if `then` is "gelu", the GELU behind it."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
 
 
-def product_plus(x: Tensor, weight: Tensor, bias: Tensor, stream: Tensor) -> Tensor:
+def onednn_linear_add(x: Tensor, weight: Tensor, bias: Tensor, stream: Tensor) -> Tensor:
     """A linear layer, and the residual stream that it adds to."""
     return torch.ops.mkldnn._linear_pointwise.binary(x, stream, weight, bias, "add")
 
 
 def pack(linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Its weight, laid out for `product`, and its bias."""
+    """Its weight, laid out for `onednn_linear`, and its bias."""
     return torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None), linear.bias.detach()
 
 
@@ -48,12 +49,12 @@ class PackedBlock(nn.Module):
     def forward(
         self, x: Tensor, cache: KVCache | None = None, layer: int = 0, mask: Tensor | None = None
     ) -> Tensor:
-        q, k, v = split_heads(product(self.layer_norm1(x), *self.qkv), self.num_heads)
+        q, k, v = split_heads(onednn_linear(self.layer_norm1(x), *self.qkv), self.num_heads)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        x = product_plus(attend(q, k, v, mask).transpose(1, 2).flatten(2), *self.out_proj, x)
-        wide = product(self.layer_norm2(x), *self.up, then="gelu")
-        return product_plus(wide, *self.down, x)
+        x = onednn_linear_add(attend(q, k, v, mask).transpose(1, 2).flatten(2), *self.out_proj, x)
+        wide = onednn_linear(self.layer_norm2(x), *self.up, then="gelu")
+        return onednn_linear_add(wide, *self.down, x)
 
 
 class OutputLayer(nn.Module):
@@ -62,15 +63,15 @@ class OutputLayer(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.packed, self.bias = pack(linear)  # for all logits
-        self.weight = linear.weight.detach()  # (V, C), for single ones: packed, rows cannot be picked
-        self.int8 = Int8Linear(linear)  # tells which; in all, 2.25 times the layer's memory
-        written_out = self.int8.written_out()
-        lengths = written_out.norm(dim=-1)
-        self.errors = torch.stack([(self.weight - written_out).norm(dim=-1) + ROUNDING * lengths, lengths])
+        self.weight = linear.weight.detach()  # (V, C), for single logits: a packed weight has no rows to pick
+        self.int8 = Int8Linear(linear)  # for bounds on all; with it, 2.25 times the layer's memory
+        dequantized = self.int8.dequantized()
+        lengths = dequantized.norm(dim=-1)
+        self.errors = torch.stack([(self.weight - dequantized).norm(dim=-1) + ROUNDING * lengths, lengths])
         self.rounding = ROUNDING * self.bias.abs()
 
     def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.packed, self.bias)
+        return onednn_linear(x, self.packed, self.bias)
 
     def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The least and the most that each logit of x (1, C) can be, both (V,).
@@ -80,17 +81,20 @@ class OutputLayer(nn.Module):
         """
         whole, scale = to_int8(x)
         lengths = torch.cat([x.norm(dim=-1), (x - whole * scale).norm(dim=-1)])  # (2,)
-        logits, bound = self.int8.product(whole, scale)[0], lengths @ self.errors + self.rounding
+        logits, bound = self.int8.multiply(whole, scale)[0], lengths @ self.errors + self.rounding
         return logits - bound, logits + bound
 
     def largest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k largest logits of x (1, C), descending, and their tokens, both (1, k): those of `forward` but
-        for rounding. None can be among them that is at most less than k others are at least; what is left,
-        some hundreds of 50,257, is computed in float32."""
+        for rounding.
+
+        A token is left out if the upper bound on its logit is below the lower bounds of k others. The logits
+        of the rest, some hundreds of 50,257, are computed in float32.
+        """
         V = len(self.weight)
         if 16 * k <= V and has_int8_products():
             least, most = self.bounds(x)
-            block = V // (16 * k)  # the largest of k blocks are k logits, and sooner found
+            block = V // (16 * k)  # k blocks' largest are k logits, and found sooner than the k largest
             enough = least[: V // block * block].view(-1, block).amax(-1).topk(k).values[-1]
             tokens = (most >= enough).nonzero().squeeze(-1)
             if len(tokens) <= V // 8:
@@ -105,7 +109,7 @@ def for_inference(model: GPT2) -> GPT2:
     processor has no use for it, all else stays as it is."""
     on_cpu = model.device.type == "cpu"
     if model.is_int8 and not (on_cpu and has_int8_products()):
-        _write_out(model)
+        _dequantize(model)
     weight = model.output_layer.weight
     if not on_cpu or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return model
@@ -113,19 +117,19 @@ def for_inference(model: GPT2) -> GPT2:
         model.output_layer = OutputLayer(model.output_layer)  # type: ignore[assignment]
         blocks: Any = model.blocks
         model.blocks = nn.ModuleList(map(PackedBlock, blocks))
-        model.register_state_dict_pre_hook(_refuse)
+        model.register_state_dict_pre_hook(_refuse_to_save)
     return model
 
 
-def _write_out(module: nn.Module) -> None:
+def _dequantize(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, Int8Linear):
             linear = nn.Linear(1, 1)
-            linear.weight, linear.bias = nn.Parameter(child.written_out()), nn.Parameter(child.bias)
+            linear.weight, linear.bias = nn.Parameter(child.dequantized()), nn.Parameter(child.bias)
             setattr(module, name, linear)
         else:
-            _write_out(child)
+            _dequantize(child)
 
 
-def _refuse(*_: object) -> None:
+def _refuse_to_save(*_: object) -> None:
     raise RuntimeError("a model that was made ready for inference cannot be saved; load it anew")

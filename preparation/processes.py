@@ -18,14 +18,14 @@ MOST_WORKERS = 2  # beside the parent, which reads; of 60 to 130 MB each
 
 
 def start_pool(parallel: bool) -> AbstractContextManager[Executor | None]:
-    """A pool for `in_order`; None if not `parallel`."""
+    """A pool for `map_in_order`; None if not `parallel`."""
     if not parallel:
         return nullcontext()
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
-    return ProcessPoolExecutor(workers, initializer=_obey_the_parent)
+    return ProcessPoolExecutor(workers, initializer=_end_with_parent)
 
 
-def in_order(
+def map_in_order(
     work: Callable[..., T], arguments: Iterable[tuple[Any, ...]], pool: Executor | None
 ) -> Iterator[T]:
     """What `work` returns for each of `arguments`; with a pool, it works a little ahead.
@@ -47,7 +47,7 @@ def in_order(
         raise OSError("a working process was ended from outside (no memory left?); start again") from error
 
 
-def _obey_the_parent() -> None:
+def _end_with_parent() -> None:
     """In a process of the pool: Ctrl-C is the parent's to handle, and without the parent there is no work."""
 
     def end_with_it() -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from common.cli import InputError
+from common.errors import InputError
 from dataset import format_instruction
 
 END_OF_RECORD = "<|endoftext|>"
@@ -51,7 +51,8 @@ class Skipped(Exception):
 def whole_records(blocks: Iterable[bytes], size: int) -> Iterator[tuple[int, bytes]]:
     """Blocks of raw text -> start (in bytes) and text of pieces, at least `size` bytes read for each.
 
-    A piece ends behind an end marker, the last one where the text does. Raises InputError if there is none.
+    A piece ends behind an end marker; only the last one ends where the text ends. Raises InputError if a
+    piece would hold no marker.
     """
     start, held = 0, bytearray()
     for block in blocks:

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from common.cli import parse, run, setting
 from common.files import whole_folder
+from common.presets import PRESETS
 from dataset import get_tokenizer
-from model import GPT2, PRESETS
+from model import GPT2
 from samples.story_grammar import tell
 
 

@@ -3,9 +3,11 @@
     tale = tell(random.Random(0))
     tale.summary, tale.story, tale.ending
 
+The sentences are data in TOML files, which plots.py reads.
+
 The summary is drawn before the ending is, so that topic and ending are independent. A story foretells its
-ending: a happy or sad omen comes early and is recalled twice. To learn in minutes what that word in the
-prompt does, a tiny model must meet the ending in more places than the turn. The grammar writes the corpus
+ending: a happy or sad omen comes early and is recalled twice. To learn in minutes what `happy` and `sad` in
+the prompt do, a tiny model must meet the ending in more places than the turn. The grammar writes the corpus
 that the quickstart learns from; no story comes from TinyStories.
 """
 
@@ -15,28 +17,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from samples.frames_friends import FRAMES as FRIENDS
-from samples.frames_home import FRAMES as HOME
-from samples.frames_outdoors import FRAMES as OUTDOORS
-from samples.words import (
-    ANIMALS,
-    BOYS,
-    COLORS,
-    COMING_TRUE,
-    FORETELLING,
-    GIRLS,
-    HAPPY_CLOSINGS,
-    HAPPY_MOODS,
-    OMENS,
-    OPENINGS,
-    PARENTS,
-    RECALLING,
-    SAD_CLOSINGS,
-    SAD_MOODS,
-    Sentence,
-)
+from samples.plots import Sentence, plots, shared
 
-FRAMES = HOME + OUTDOORS + FRIENDS
 SAD_SHARE = 162_492 / 1_342_624  # of the real records that have a Features line
 
 
@@ -44,76 +26,65 @@ SAD_SHARE = 162_492 / 1_342_624  # of the real records that have a Features line
 class Tale:
     summary: str  # the topic, one line
     story: str  # three paragraphs
-    ending: str  # "happy" or "sad"
+    ending: str  # "happy" or "sad", or the one that was asked for
     features: tuple[str, ...]  # of Dialogue, MoralValue, Twist, Foreshadowing, Conflict
     held_out: bool  # its combination of plot, hero and thing is kept out of training
-    frame: str  # the plot's key
+    plot: str  # the plot's name
     mentions: tuple[str, ...]  # words of the summary that a story on topic has too
 
 
 def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = None) -> Tale:
     """Draw a tale; with `ending` or `held_out` given, one of that kind.
 
-    A tenth of the combinations of plot, hero and thing is held out.
+    A tenth of the combinations of plot, hero and thing is held out. Raises InputError for a mistake in the
+    files, IndexError if no plot has the ending.
     """
+    candidates, common = plots(ending), shared()
     while True:
-        frame = rng.choice(FRAMES)
-        slots = _cast(rng)
-        slots |= dict(thing=rng.choice(frame.things), place=rng.choice(frame.places), omen=rng.choice(OMENS))
-        combination = f"{frame.key}|{slots['name']}|{slots['thing']}"
-        out = zlib.crc32(combination.encode()) % 10 == 0
+        plot = rng.choice(candidates)
+        slots = _draw_characters(rng)
+        slots["thing"], slots["place"] = rng.choice(plot.things), rng.choice(plot.places)
+        slots["omen"] = rng.choice(common["omens"])
+        out = zlib.crc32(f"{plot.name}|{slots['name']}|{slots['thing']}".encode()) % 10 == 0
         if held_out in (None, out):
             break
 
     def say(sentence: Sentence) -> str:
         return (sentence if isinstance(sentence, str) else rng.choice(sentence)).format(**slots)
 
-    summary_template = rng.choice(frame.summaries)
+    summary_template = rng.choice(plot.summaries)
     drawn = "sad" if rng.random() < SAD_SHARE else "happy"
     ending = ending or drawn
-    moods, turns, closings = (
-        (SAD_MOODS, frame.sad, SAD_CLOSINGS)
-        if ending == "sad"
-        else (HAPPY_MOODS, frame.happy, HAPPY_CLOSINGS)
-    )
-    slots["mood"] = rng.choice(moods)
+    slots["mood"] = rng.choice(common["endings"][ending]["moods"])
     slots["a_thing"] = f"{'an' if slots['thing'][0] in 'aeiou' else 'a'} {slots['thing']}"
-    start = " ".join(map(say, (OPENINGS, FORETELLING, *frame.beginning)))
-    trouble = " ".join(map(say, (*frame.middle, RECALLING)))
-    turn = " ".join(map(say, (COMING_TRUE, turns, closings)))
+    start = " ".join(map(say, (common["openings"], common["foretelling"], *plot.beginning)))
+    trouble = " ".join(map(say, (*plot.middle, common["recalling"])))
+    closings = common["endings"][ending]["closings"]
+    turn = " ".join(map(say, (common["coming_true"], plot.endings[ending], closings)))
     story = "\n".join((start, trouble, turn))
     asked = [slots[name] for name in ("name", "kind", "friend", "thing") if f"{{{name}}}" in summary_template]
     return Tale(
         summary=summary_template.format(**slots),
         story=story,
         ending=ending,
-        features=("Dialogue",) * ('"' in story) + frame.features,
+        features=("Dialogue",) * ('"' in story) + plot.features,
         held_out=out,
-        frame=frame.key,
+        plot=plot.name,
         mentions=tuple(asked),
     )
 
 
-def _cast(rng: random.Random) -> dict[str, str]:
-    """The slots that do not depend on the frame: hero, friend, color, parent."""
-    girl = rng.random() < 0.5
-    name = rng.choice(GIRLS if girl else BOYS)
-    friend = rng.choice([other for other in GIRLS + BOYS if other != name])
-    kind = rng.choice([*ANIMALS, *["girl" if girl else "boy"] * 5])
+def _draw_characters(rng: random.Random) -> dict[str, str]:
+    """The slots that do not depend on the plot: hero, friend, color, parent."""
+    words, girl = shared(), rng.random() < 0.5
+    name = rng.choice(words["girls"] if girl else words["boys"])
+    friend = rng.choice([other for other in words["girls"] + words["boys"] if other != name])
+    kind = rng.choice([*words["animals"], *["girl" if girl else "boy"] * 5])
+    friend_kind = rng.choice([animal for animal in words["animals"] if animal != kind])
     he, him, his = ("she", "her", "her") if girl else ("he", "him", "his")
-    return dict(
-        name=name,
-        kind=kind,
-        he=he,
-        him=him,
-        his=his,
-        He=he.capitalize(),
-        His=his.capitalize(),
-        friend=friend,
-        friend_kind=rng.choice([animal for animal in ANIMALS if animal != kind]),
-        color=rng.choice(COLORS),
-        parent=rng.choice(PARENTS),
-    )
+    hero = dict(name=name, kind=kind, he=he, him=him, his=his, He=he.capitalize(), His=his.capitalize())
+    color, parent = rng.choice(words["colors"]), rng.choice(words["parents"])
+    return dict(hero, friend=friend, friend_kind=friend_kind, color=color, parent=parent)
 
 
 def sentences(text: str) -> list[str]:
@@ -123,12 +94,10 @@ def sentences(text: str) -> list[str]:
 
 @functools.cache
 def _endings() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """("happy" or "sad", a pattern) for every sentence of every ending, its slots standing for any words."""
+    """(ending, pattern) for every sentence of every ending, its slots standing for any words."""
     patterns = []
-    for ending, texts in (
-        ("happy", [*HAPPY_CLOSINGS, *(text for frame in FRAMES for text in frame.happy)]),
-        ("sad", [*SAD_CLOSINGS, *(text for frame in FRAMES for text in frame.sad)]),
-    ):
+    for ending, common in shared()["endings"].items():
+        texts = [*common["closings"], *(text for plot in plots(ending) for text in plot.endings[ending])]
         for sentence in {part.strip() for text in texts for part in sentences(text)}:
             parts = re.split(r"\{\w+\}", sentence)
             patterns.append((ending, re.compile(r"\w+(?: \w+)?".join(map(re.escape, parts)))))
@@ -136,7 +105,10 @@ def _endings() -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 
 def ending_of(story: str) -> str | None:
-    """ "happy" or "sad" by the last sentence of `story` that is one of an ending's, None if none is."""
+    """The ending, "happy" or "sad", of the last sentence of `story` that belongs to one; None if none does.
+
+    Raises InputError for a mistake in the files.
+    """
     for sentence in reversed(sentences(story)):
         for ending, pattern in _endings():
             if pattern.fullmatch(sentence.strip()):

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from common.cli import parse, run, setting
 from common.files import make_writable, whole_file
+from preparation.raw_files import FILES
 from preparation.records import END_OF_RECORD
-from prepare_data import FILES
 from samples.story_grammar import Tale, sentences, tell
 
 WORDS, FEATURES, RANDOM_SENTENCE = 0.662, 0.542, 0.300  # share of the real records that have the field

@@ -1,4 +1,4 @@
-"""The README.md of a data set and of a checkpoint, made from stats.json, run.json and metrics.jsonl alone.
+"""The README.md of a data set and of a checkpoint, made from the JSON files that came with them.
 
 The metadata in front of the text is what the Hub reads: licence, sizes, what was made from what, results. Its
 names are those of huggingface_hub's card classes, which write it.
@@ -12,11 +12,13 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData, EvalResult, ModelCard, ModelCardData
 
-from common.cli import InputError
+from common.errors import InputError
+from common.markdown import table
 from dataset import COLUMNS
 
 CODE = "Tiny Tales SFT"
 ENDINGS_AS_ASKED = "Stories that end as asked: "
+NOT_FOR = "Its facts are made up, and nobody moderates it: do not put its stories before a child unread."
 SETTINGS = (
     *("epochs", "max_steps", "max_length", "loss_on", "seed"),
     *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
@@ -160,9 +162,11 @@ print(generate_story(model, "a lost dog", "sad"))
 
 ## Limits
 
-It knows the words of a small child and English alone, reads and writes {context} tokens in all, and holds no
-facts. Topics unlike those of TinyStories are soon forgotten. Stories that were called happy in training may
-end badly: where a raw record lists no features, nobody said how it ends.
+{NOT_FOR}
+
+It knows the words of a small child and English alone, and reads and writes {context} tokens in all. Topics
+unlike those of TinyStories are soon forgotten. Stories that were called happy in training may end badly:
+where a raw record lists no features, nobody said how it ends.
 """
 
 
@@ -195,10 +199,12 @@ print(generate_story(model, "a lost dog", "sad"))
 Tokens a second are those of one story with {made["threads"]} CPU threads{measured}.
 
 {table(["", "before", "int8"], made["figures"])}
+
+{NOT_FOR}
 """
 
 
-def with_endings(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:
+def with_adherence(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:
     """A model's card with what evaluate.py measured: the share (0 to 1) of stories that end as asked, by
     ending, for topics of the data `name` (at `commit`, if it is from the Hub), and `said`, in words.
 
@@ -262,9 +268,3 @@ def _hub_id(name: str, commit: str | None) -> str | None:
 def _origin(name: str, commit: str | None) -> str:
     """What something was made from; of a path, its last part alone, as a card is for others to read."""
     return f"`{name}`, commit `{commit}`" if commit else f"`{Path(name).name}`, a local folder or file"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -10,8 +10,10 @@ import uvicorn
 
 import app
 from clean_environment import ROOT
-from generate import Request, Sampling, Story, encode_prompt, tell_stories
+from generate import choose_token
 from inference.cpu import for_inference
+from inference.decoding import Sampling
+from inference.stories import Request, Story, encode_prompt, tell_stories
 from model import GPT2, load_model
 
 NANO = ROOT / "assets" / "nano_base"
@@ -29,7 +31,7 @@ def told(topic: str, ending: str, seed: int) -> Story:
     """What nano tells with the page's settings."""
     model = nano()
     room = model.config.context_length - len(encode_prompt(model, topic, ending))
-    return tell_stories(model, [Request(topic, ending, seed)], Sampling(min(200, room), 0.7))[0]
+    return tell_stories(model, [Request(topic, ending, seed)], Sampling(min(200, room), 0.7), choose_token)[0]
 
 
 class Pace:

@@ -20,8 +20,7 @@ from huggingface_hub import close_session, constants
 
 import generate
 from clean_environment import ROOT
-from common import cli, hub
-from common.weights import to_published
+from common import cli, retry
 from fake_hub import FakeHub
 from model import GPT2
 
@@ -31,6 +30,16 @@ TRAIN, VALIDATION = "TinyStories-Instruct-train.txt", "TinyStories-Instruct-vali
 BASE, FINETUNED = "0rn0/gpt2-30m-tinystories", "0rn0/gpt2-30m-tinystories-sft"
 DATA = "0rn0/tinystories-instruct-balanced"
 STORY = ["generate.py", "--topic", "a lost dog", "--ending", "sad", "--seed", "1", "--max-tokens", "8"]
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "503 for a while": dict(status=503, times=3),
+    "429 with Retry-After": dict(status=429, headers={"Retry-After": "1"}),
+    "dropped": dict(after_bytes=50_000),
+    "ended early": dict(after_bytes=50_000, honest=False),
+    "dropped again and again": dict(after_bytes=50_000, times=3),
+    "reset": dict(after_bytes=50_000, reset=True),
+    "silent for a while": dict(silent=True),
+}
 
 # huggingface_hub waits a second and more between two tries.
 WAITING = ("huggingface_hub.utils._http", "huggingface_hub.file_download")
@@ -59,9 +68,9 @@ class User:
             patch.setattr(sys, "argv", [script])
             patch.setattr(constants, "HF_HUB_CACHE", str(self.cache / "hub"))
             patch.setattr(constants, "HF_HUB_OFFLINE", offline)
-            patch.setattr(hub, "PATIENCE", patience)
-            patch.setattr(hub, "FIRST_WAIT", 0.01)
-            patch.setattr(hub, "TIMEOUT", 0.5)
+            patch.setattr(retry, "GIVE_UP_AFTER", patience)
+            patch.setattr(retry, "FIRST_WAIT", 0.01)
+            patch.setattr(retry, "TIMEOUT", 0.5)
             for module in WAITING:
                 patch.setattr(f"{module}.time", HASTE)
             if self.token:
@@ -116,7 +125,7 @@ def weights(model: GPT2, tmp_path: Path) -> dict[str, bytes]:
 
 def first_release(model: GPT2) -> dict[str, bytes]:
     content = io.BytesIO()
-    torch.save({"epoch": 5, "model_state_dict": to_published(model)}, content)
+    torch.save({"epoch": 5, "model_state_dict": model.state_dict()}, content)
     return {"finetune_epoch_5.pt": content.getvalue()}
 
 

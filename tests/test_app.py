@@ -1,8 +1,8 @@
 """The demo without a browser: its API, its limits, its start."""
 
 import json
-import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +21,7 @@ import clean_environment
 import generate
 from clean_environment import ROOT
 from demo import NANO, VISITOR, nano, served, told
-from model import GPT2, newest_checkpoint
+from model import GPT2
 
 ASKED: dict[str, Any] = dict(
     topic="a dog", ending="sad", temperature=0.7, max_tokens=200, ending_strength=1, seed=3
@@ -188,34 +188,9 @@ def test_what_is_too_large_or_no_business_of_visitors_is_refused(address: str) -
 
 def test_a_story_has_no_more_tokens_than_fit_behind_its_prompt(model: GPT2) -> None:
     context = model.config.context_length
-    request, sampling = app.check(model, "a dog " * 50, "sad", 1, context, 2, 0)
+    request, sampling = app.check_request(model, "a dog " * 50, "sad", 1, context, 2, 0)
     prompts, others = generate.encode_requests(model, [request], 2)
     assert sampling.max_new_tokens + max(len(prompts[0]), len(others[0])) == context
-
-
-def test_the_newest_model_is_taken_in_int8_unless_that_is_older(elsewhere: Path, model: GPT2) -> None:
-    def write(folder: str, time: int) -> None:
-        model.save_pretrained(elsewhere / folder)
-        os.utime(elsewhere / folder / "model.safetensors", (time, time))
-
-    with pytest.raises(OSError, match=r"quickstart.py or finetune.py, or name one: MODEL=0rn0/"):
-        newest_checkpoint()
-    write("checkpoints/pre_trained_gpt2-30m", 99)
-    for folder, time, chosen in (
-        ("quickstart/model/last", 1, "quickstart/model/last"),
-        ("checkpoints/sft_30M_model/epoch_9", 2, "checkpoints/sft_30M_model/epoch_9"),
-        ("checkpoints/sft_30M_model/epoch_10", 3, "checkpoints/sft_30M_model/epoch_10"),
-        ("checkpoints/sft_30M_model/best", 3, "checkpoints/sft_30M_model/best"),
-        ("checkpoints/sft_30M_model/int8", 4, "checkpoints/sft_30M_model/int8"),
-        ("checkpoints/sft_30M_model/best", 5, "checkpoints/sft_30M_model/best"),
-        ("quickstart/model/int8", 6, "checkpoints/sft_30M_model/best"),
-        ("quickstart/model/last", 6, "quickstart/model/int8"),
-    ):
-        write(folder, time)
-        assert newest_checkpoint() == chosen
-    for without_weights in ("checkpoints/cut_off/best", "quickstart/model/best", "checkpoints/cut_off/int8"):
-        (elsewhere / without_weights).mkdir(parents=True)
-        assert newest_checkpoint() == chosen
 
 
 def test_bad_settings_get_one_clear_line(complaint: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,14 +218,31 @@ def dockerfile(instruction: str) -> list[str]:
     return json.loads(re.findall(rf"^{instruction} .*?(\[.*\])$", text, re.M)[0])
 
 
-def test_the_containers_command_starts_with_a_port_and_a_model_alone_and_is_healthy() -> None:
+def image(folder: Path) -> Path:
+    """The files that deploy/Dockerfile copies, of those that its .dockerignore lets through."""
+    ignored, *kept = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().split()
+    assert ignored == "*"
+    sent = [file for pattern in kept for file in ROOT.glob(pattern.removeprefix("!"))]
+    for line in re.findall(r"^COPY (.+)$", (ROOT / "deploy" / "Dockerfile").read_text(), re.M):
+        *sources, target = line.split()
+        for source in sources:
+            files = [file for file in sent if file == ROOT / source or ROOT / source in file.parents]
+            assert files, source
+            for file in files:
+                (folder / target).mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, folder / target)
+    return folder
+
+
+def test_the_containers_command_starts_with_a_port_and_a_model_alone_and_is_healthy(tmp_path: Path) -> None:
     with app.listen("127.0.0.1", 0) as free:
         port = str(free.getsockname()[1])
     environment = {"PORT": port, "MODEL": str(NANO), "TMPDIR": str(clean_environment.TEMPORARY)}
     start, check = (
         [sys.executable, *command[1:]] for command in (dockerfile("CMD"), dockerfile("HEALTHCHECK"))
     )
-    with subprocess.Popen(start, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    root = image(tmp_path)
+    with subprocess.Popen(start, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             said = process.stderr.readline()

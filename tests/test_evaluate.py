@@ -16,7 +16,9 @@ import finetune
 from dataset import ENDINGS, format_instruction, get_tokenizer, load_data, read_examples
 from evaluation import report
 from evaluation.likelihood import encode_pairs, score
-from generate import Request, Sampling, tell_stories
+from generate import choose_token
+from inference.decoding import Sampling
+from inference.stories import Request, tell_stories
 from model import GPT2, load_model
 from tiny import tiny_model
 
@@ -98,7 +100,7 @@ def test_figures_are_those_of_the_stories_that_are_shown(output: Path, model: GP
     stories, metrics = measured["stories"], measured["metrics"]
     assert len(stories) == 4 * 2 * 2
     requests = [Request(story["topic"], story["ending"], story["seed"]) for story in stories]
-    told = tell_stories(model, requests, Sampling(30, temperature=0.7))
+    told = tell_stories(model, requests, Sampling(30, temperature=0.7), choose_token)
     assert [story.text for story in told] == [story["text"] for story in stories]
     pairs = list(zip(stories[::2], stories[1::2], strict=True))
     for happy, sad in pairs:
@@ -164,7 +166,7 @@ def test_a_checkpoint_whose_ending_words_were_swapped_scores_as_its_mirror_image
     data = write_data(tmp_path / "data", TRAIN, HELD_OUT)
     given = ["--checkpoint", str(tmp_path / "model"), str(tmp_path / "swapped"), "--data", data]
     evaluate.main([*given, *FEW, "--ending-strength", "1", "--temperature", "2"])
-    one, mirror = (checkpoint["metrics"] for checkpoint in read(Path("evaluation"))["checkpoints"])
+    one, mirror = (checkpoint["metrics"] for checkpoint in read(Path("report"))["checkpoints"])
     assert all(0 < one[f"adherence, {ending}"]["value"] < 1 for ending in ENDINGS)
     assert one["preference margin"]["value"] != 0
     for name, expected in {
@@ -186,7 +188,7 @@ def test_topics_that_training_has_too_are_neither_told_about_nor_judged(
 ) -> None:
     leaked = write_data(tmp_path / "leaked", TRAIN + HELD_OUT[:4], HELD_OUT)
     evaluate.main(["--checkpoint", checkpoint, "--data", leaked, *FEW])
-    evaluation = read(Path("evaluation"))
+    evaluation = read(Path("report"))
     told = {story["topic"] for story in evaluation["checkpoints"][0]["stories"]}
     assert told == {topic for topic, *_ in HELD_OUT[4:]}
     assert (evaluation["examples"], evaluation["unseen"]) == (8, 4)
@@ -198,12 +200,12 @@ def test_topics_that_training_has_too_are_neither_told_about_nor_judged(
 def test_a_story_may_take_what_the_context_leaves(checkpoint: str, tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", TRAIN, HELD_OUT)
     evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW[:4], "--ending-strength", "1"])
-    (measured,) = read(Path("evaluation"))["checkpoints"]
+    (measured,) = read(Path("report"))["checkpoints"]
     prompts = [format_instruction(topic, ending) for topic, ending, _ in HELD_OUT]
     longest = max(len(get_tokenizer(512).encode_ordinary(prompt)) for prompt in prompts)
     assert measured["max_tokens"] == 384 - longest
     assert len(measured["strengths"]) == 1
-    assert not Path("evaluation/strength.png").exists()
+    assert not Path("report/strength.png").exists()
 
 
 def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tm
     evaluate.main(given)
     assert card.read_text() == before
     evaluate.main([*given, "--update-card"])
-    metrics = read(Path("evaluation"))["checkpoints"][0]["metrics"]
+    metrics = read(Path("report"))["checkpoints"][0]["metrics"]
     happy, sad = (metrics[f"adherence, {ending}"]["value"] for ending in ENDINGS)
     said = rf"as asked: {happy:.1%} \[.*\] of the happy ones, {sad:.1%} \[.*\] of the sad ones .* stories\)"
     assert re.search(said, card.read_text())
@@ -239,7 +241,7 @@ def test_what_a_story_says_is_plain_text_in_the_report(checkpoint: str, tmp_path
     odd = [(f"a <b>dog</b> | *{i}*", *rest) for i, (_, *rest) in enumerate(HELD_OUT)]
     data = write_data(tmp_path / "data", TRAIN, odd)
     evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW])
-    text = Path("evaluation/report.md").read_text()
+    text = Path("report/report.md").read_text()
     assert "<b>" not in text
     assert r"a &lt;b&gt;dog&lt;/b&gt; \| \*" in text
 
@@ -247,7 +249,7 @@ def test_what_a_story_says_is_plain_text_in_the_report(checkpoint: str, tmp_path
 def test_one_ending_alone_is_measured_as_far_as_it_goes(checkpoint: str, tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", TRAIN, [row for row in HELD_OUT if row[1] == "happy"])
     evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW])
-    metrics = read(Path("evaluation"))["checkpoints"][0]["metrics"]
+    metrics = read(Path("report"))["checkpoints"][0]["metrics"]
     assert metrics["preference, sad stories"] == {"value": None, "low": None, "high": None}
     assert not math.isnan(metrics["preference, happy stories"]["value"])
 
@@ -290,7 +292,7 @@ def test_bad_input_gets_one_clear_line(
     ):
         arguments = [part for pair in {**good, **bad}.items() for part in pair if part is not None]
         assert said in complaint(evaluate.main, *arguments)
-    assert not Path("evaluation").exists()
+    assert not Path("report").exists()
     assert list((tmp_path / "mine").iterdir()) == []
 
 

@@ -11,18 +11,18 @@ import pytest
 import prepare_data
 from dataset import load_data
 from preparation.records import field
-from prepare_data import choose
+from prepare_data import choose_examples
 from samples.story_grammar import ending_of
 
 
 def test_every_record_of_the_smaller_class_is_kept_and_as_many_of_the_other() -> None:
     sad = np.arange(1000) % 10 == 0
-    kept = choose(sad, True, np.random.default_rng(0))
+    kept = choose_examples(sad, True, np.random.default_rng(0))
     assert sorted(kept[sad[kept]]) == list(np.flatnonzero(sad))
     assert len(kept) == 200
     assert len(set(kept)) == 200
     assert list(kept) != sorted(kept)
-    assert not np.array_equal(kept, choose(sad, True, np.random.default_rng(1)))
+    assert not np.array_equal(kept, choose_examples(sad, True, np.random.default_rng(1)))
 
 
 def prepare(raw: str, output: Path, *arguments: str) -> tuple[datasets.DatasetDict, dict]:

@@ -79,7 +79,7 @@ def test_what_is_pushed_tells_the_same_story_from_the_hub(
     small: Path, hub: FakeHub, user: User, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     author = User(tmp_path / "author", token=WRITER)
-    author.succeed("common.hub", "--folder", small, "--push-to-hub", "author/small")
+    author.succeed("sharing.push", "--folder", small, "--push-to-hub", "author/small")
     told = user.succeed(*STORY, "--checkpoint", "author/small").stdout
     capsys.readouterr()
     generate.main([*STORY[1:], "--checkpoint", str(small)])

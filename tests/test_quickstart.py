@@ -10,9 +10,12 @@ from matplotlib.image import imread
 
 import generate
 import quickstart
+from common.presets import PRESETS
 from dataset import ENDINGS
-from generate import Request, Sampling, tell_stories
-from model import GPT2, PRESETS, load_model
+from generate import choose_token
+from inference.decoding import Sampling
+from inference.stories import Request, tell_stories
+from model import GPT2, load_model
 from samples.story_grammar import ending_of, tell
 
 
@@ -49,7 +52,7 @@ def count(model: GPT2) -> Count:
     rng = random.Random("topics 0")
     tales = [tell(rng, held_out=True) for _ in range(20)]
     requests = [Request(tale.summary, ending, 0) for tale in tales for ending in ENDINGS]
-    told = [story.text for story in tell_stories(model, requests, Sampling(temperature=0.5))]
+    told = [story.text for story in tell_stories(model, requests, Sampling(temperature=0.5), choose_token)]
     twice = [tale for tale in tales for _ in ENDINGS]
     return Count(
         sum(all(word in story for word in tale.mentions) for tale, story in zip(twice, told, strict=True)),
@@ -66,7 +69,7 @@ def test_stories_are_on_topic_and_end_as_asked(tmp_path: Path) -> None:
     assert after.on_topic >= 32
     assert min(after.happy, after.sad) >= 18
 
-    evaluation = json.loads((tmp_path / "out" / "evaluation" / "evaluation.json").read_text())
+    evaluation = json.loads((tmp_path / "out" / "report" / "evaluation.json").read_text())
     base, tuned = (checkpoint["metrics"] for checkpoint in evaluation["checkpoints"])
     for ending in ENDINGS:
         assert evaluation["judge"][f"adherence, {ending}"]["value"] >= 0.97

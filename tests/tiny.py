@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from common.int8 import quantize
+from inference.cpu import for_inference
 from model import GPT2
 
 TINY: dict[str, Any] = dict(
@@ -19,3 +21,11 @@ def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.15)
     return model
+
+
+def prepared(kind: str) -> GPT2:
+    """A tiny model as it is ("plain"), made ready ("for inference"), or with int8 weights ("int8")."""
+    model = tiny_model()
+    if kind == "int8":
+        quantize(model)
+    return for_inference(model) if kind == "for inference" else model

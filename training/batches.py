@@ -3,19 +3,22 @@
     indices = step_indices(len(examples), batch_size=64, seed=0, step=17)
     for batch in micro_batches(examples, indices, max_tokens=4096): ...
 
-Everything here follows from the seed and the number of the step, so a run that goes on needs no memory of
-what it has read.
+Which examples make a step follows from the seed and the number of the step alone, so a run that goes on needs
+no memory of what it has read.
 """
 
 import functools
-import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from common.batching import split_by_length
+from common.device import Compute
+from common.seeds import derived_seed
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn
+from model import GPT2
 
 
 class MicroBatch(NamedTuple):
@@ -31,11 +34,6 @@ class MicroBatch(NamedTuple):
         return MicroBatch(*((x.pin_memory() if pin else x).to(device, non_blocking=True) for x in self))
 
 
-def derived_seed(seed: int, purpose: str, *numbers: int) -> int:
-    """32 bits for a random generator, others for every purpose and number."""
-    return random.Random(f"{seed} {purpose} {numbers}").getrandbits(32)
-
-
 @functools.lru_cache(maxsize=2)
 def _order(examples: int, seed: int, epoch: int) -> Tensor:
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
@@ -48,40 +46,15 @@ def step_indices(examples: int, batch_size: int, seed: int, step: int) -> list[i
     return _order(examples, seed, epoch)[place * batch_size : (place + 1) * batch_size].tolist()
 
 
-def share(indices: Sequence[int], lengths: Sequence[int], rank: int, size: int) -> list[int]:
+def shard(indices: Sequence[int], lengths: Sequence[int], rank: int, size: int) -> list[int]:
     """The part of process `rank` of `size`: each index goes to one of them, long ones in turn."""
     return sorted(indices, key=lambda i: (-lengths[i], i))[rank::size]
-
-
-def split_by_length(lengths: Sequence[int], max_tokens: int, overhead: int) -> list[list[int]]:
-    """Places in `lengths`, in groups that waste least: the longest first, neighbours in length together.
-
-    A group of n examples, padded to its longest, T, takes n T tokens, at most `max_tokens` (unless it is
-    one example), and `overhead` more, the tokens that could be computed in the time a further group costs.
-    The cheapest of all ways to cut the sorted lengths, by dynamic programming. With overhead 10:
-        [30, 90, 31, 90] -> [[1, 3], [2, 0]]: 180 + 62 tokens, where one group would take 360
-    """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    cost = [0.0] + [float("inf")] * len(order)  # of the first j examples, at best
-    cut = [0] * (len(order) + 1)  # where their last group begins then
-    for i, longest in enumerate(order):
-        rows = max(max_tokens // lengths[longest], 1)
-        for j in range(i + 1, min(i + rows, len(order)) + 1):
-            total = cost[i] + (j - i) * lengths[longest] + overhead
-            if total < cost[j]:
-                cost[j], cut[j] = total, i
-    groups, end = [], len(order)
-    while end:
-        groups.append(order[cut[end] : end])
-        end = cut[end]
-    return groups[::-1]
 
 
 def micro_batches(
     examples: InstructionDataset,
     indices: Sequence[int],
     max_tokens: int,
-    *,
     overhead: int = 0,
     pad_token_id: int = 50256,
     loss_on: str = "all",
@@ -103,3 +76,28 @@ def micro_batches(
     if not indices:
         nothing = torch.empty(0, dtype=torch.int64)
         yield MicroBatch(torch.full((1, multiple), pad_token_id), nothing, nothing)
+
+
+def overhead_tokens(device: torch.device) -> int:
+    """Tokens whose work takes as long as one more micro-batch costs, to the nearest power of two.
+
+    On a CPU each micro-batch adds up the gradients of embeddings and output layer (measured for 30m). On a
+    GPU each launches all kernels anew (not measured).
+    """
+    return 1024 if device.type == "cuda" else 64
+
+
+def affordable_tokens(compute: Compute, model: GPT2) -> int:
+    """Tokens, padding counted, that may go through `model` at once in training.
+
+    On a GPU, half of its free memory after gradients and AdamW's two moments (12 bytes a parameter), at 64
+    bytes of activations for every token, layer and dimension (128 in float32), estimated, not measured.
+    On a CPU, more was not faster.
+    """
+    if compute.device.type != "cuda":
+        return 2048
+    config = model.config
+    free, _ = torch.cuda.mem_get_info(compute.device)
+    free -= 12 * sum(p.numel() for p in model.parameters())
+    a_token = (64 if compute.dtype == torch.bfloat16 else 128) * config.num_layers * config.embedding_dim
+    return min(max(free // 2 // a_token, config.context_length), 65536)

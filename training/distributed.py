@@ -18,9 +18,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.cli import InputError
+from common.errors import InputError
 
-PATIENCE = timedelta(hours=2)  # of the others, while rank 0 downloads; that a process died shows at once
+PATIENCE = timedelta(hours=2)  # while rank 0 downloads; that a process died is noticed at once
 
 
 @dataclass(frozen=True)

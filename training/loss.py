@@ -20,7 +20,8 @@ ALIGNED = 64  # rows of logits begin at a multiple of so many numbers: matrix pr
 def compute_loss(model_output: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Logits (B, T, V), labels (B, T) int64 -> mean cross-entropy of the supervised tokens, nats.
 
-    The plain way, with all logits at hand; 0 where nothing is supervised.
+    The plain way, for who has all logits at hand; training takes `summed_loss`. 0 where nothing is
+    supervised.
     """
     total = F.cross_entropy(
         model_output.flatten(0, -2).float(), labels.flatten(), ignore_index=ignore_index, reduction="sum"

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, who may write to it, and what it takes to go on with it.
+"""The folder of a run: what is in it, who may write to it, what a run begins with and goes on from.
 
     epoch_N/  best/  last/     checkpoints, each a folder that any script takes
     training_state.pt          weights, optimiser and progress: all that --resume needs
@@ -22,10 +22,14 @@ from typing import Any
 
 import torch
 
-from common.cli import InputError, option
+from common import hub
+from common.checkpoints import base_checkpoint, locate
+from common.cli import option
+from common.errors import InputError
 from common.files import make_writable, remove_leftovers, whole_file, whole_folder
-from dataset import InstructionDataset
-from model import GPT2, ModelConfig
+from common.presets import ModelConfig
+from dataset import InstructionDataset, default_data, load_data, locate_data
+from model import GPT2, load_model
 from sharing.cards import model_card
 
 Examples = dict[str, InstructionDataset]  # by split
@@ -64,6 +68,44 @@ def claim(output: Path, resume: bool, overwrite: bool) -> None:
             "or name another"
         )
     make_writable(output)
+
+
+def load_run(
+    settings: Any, output: Path, device: torch.device
+) -> tuple[GPT2, Examples, dict[str, Any], dict[str, Any] | None]:
+    """Model, examples, what run.json is to hold, and the state to go on from: None at the start of a run.
+
+    `settings` are those of finetune.py. Raises InputError if they do not fit the model, or the run in
+    `output` that is to go on.
+    """
+    begun = read_run(output) if settings.resume else None
+    state = load_state(output) if begun else None
+    if begun and state:
+        base, model = begun["base"], rebuild(begun, state).to(device)
+    else:
+        name = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
+        file = locate(name)
+        base = hub.origin(name, file.parent)
+        model = load_model(file, device)
+        if model.is_int8:
+            raise InputError(f"--checkpoint {name}: int8 weights cannot be trained; name those they are of")
+    context = model.config.context_length
+    max_length = settings.max_length or context
+    if max_length > context:
+        raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
+    source = default_data() if settings.data is None else settings.data
+    folder = locate_data(source)
+    data = load_data(source, folder)
+    examples: Examples = {
+        split: InstructionDataset(split, max_length, data=data, vocab_size=model.config.vocab_size)
+        for split in ("train", "validation")
+        if split in data
+    }
+    origin = hub.origin(source, folder)
+    report = describe(settings, model, base, origin, examples)
+    if begun:
+        refuse_changes(begun, report)
+    return model, examples, report, state
 
 
 def describe(

@@ -13,10 +13,10 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Within `with stop:`, a first signal sets `stop.signal`; a second one acts as ever.
+    """Within `with stop:`, a first signal sets `stop.signal`; a second one does what it does without this.
 
-    One process of several must not stop where the others go on, and gets signals from torchrun as well: for
-    it, not `alone`, `between` yields all items, and a second signal does nothing.
+    One process of several, which is not `alone`, must not stop while the others go on, and gets signals from
+    torchrun as well. There `between` yields all items, and a second signal does nothing.
     """
 
     def __init__(self, alone: bool = True) -> None:

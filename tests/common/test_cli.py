@@ -2,7 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.cli import InputError, parse, setting
+from common.cli import parse, setting
+from common.errors import InputError
 from forked import Forked, run_script
 
 SCRIPTS = ("prepare_data.py", "finetune.py", "generate.py", "evaluate.py", "quickstart.py")

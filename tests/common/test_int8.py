@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from common.errors import CheckpointError
 from common.int8 import Int8Embedding, Int8Linear, quantize, to_int8
-from common.weights import CheckpointError, to_published
-from model import GPT2, PRESETS, load_model
+from common.presets import PRESETS
+from model import GPT2, load_model
 from tiny import TINY, tiny_model
 
 pytestmark = pytest.mark.usefixtures("int8_products")
@@ -106,7 +107,7 @@ def test_saving_and_loading_changes_no_bit(small: GPT2, form: str, tmp_path: Pat
     small.save_pretrained(tmp_path)
     assert set(json.loads((tmp_path / "config.json").read_text())) == set(TINY)
     if form == "pt":
-        torch.save({"model_state_dict": to_published(small)}, tmp_path / "small.pt")
+        torch.save({"model_state_dict": small.state_dict()}, tmp_path / "small.pt")
     loaded = {
         "folder": lambda: load_model(tmp_path),
         "from_pretrained": lambda: GPT2.from_pretrained(tmp_path),

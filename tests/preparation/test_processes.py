@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from preparation.processes import in_order, start_pool
+from preparation.processes import map_in_order, start_pool
 
 
 def test_results_come_in_order_whichever_is_done_first() -> None:
@@ -15,9 +15,9 @@ def test_results_come_in_order_whichever_is_done_first() -> None:
         return number
 
     with ThreadPoolExecutor(2) as pool:
-        assert list(in_order(work, ((number,) for number in range(20)), pool)) == list(range(20))
+        assert list(map_in_order(work, ((number,) for number in range(20)), pool)) == list(range(20))
 
 
 def test_a_process_that_is_ended_from_outside_is_reported() -> None:
     with start_pool(parallel=True) as pool, pytest.raises(OSError, match="ended from outside"):
-        list(in_order(os._exit, [(1,)], pool))
+        list(map_in_order(os._exit, [(1,)], pool))

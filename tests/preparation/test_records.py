@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.cli import InputError
+from common.errors import InputError
 from dataset import format_instruction
 from preparation.records import Record, Skipped, field, parse_record, split_records, whole_records
 from prepare_data import parsed_examples_generator

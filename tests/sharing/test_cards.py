@@ -118,8 +118,8 @@ def test_a_model_card_names_what_is_on_the_hub_and_no_local_path(run: Path) -> N
 def test_measured_endings_are_results_too(run: Path) -> None:
     report, metrics = read(run)
     plain = cards.model_card(report, metrics, metrics[-1]["step"])
-    text = cards.with_endings(plain, "some/data", "abc", {"happy": 0.5, "sad": 0.25}, "half. And so on")
-    text = cards.with_endings(text, "some/data", "abc", {"happy": 0.975, "sad": 1.0}, "nearly all")  # anew
+    text = cards.with_adherence(plain, "some/data", "abc", {"happy": 0.5, "sad": 0.25}, "half. And so on")
+    text = cards.with_adherence(text, "some/data", "abc", {"happy": 0.975, "sad": 1.0}, "nearly all")  # anew
     assert "Stories that end as asked: nearly all. Loss" in text
     assert "half" not in text
     before, after = (metadata(card).eval_results for card in (plain, text))
@@ -130,7 +130,7 @@ def test_measured_endings_are_results_too(run: Path) -> None:
     assert (after[-1].dataset_type, after[-1].dataset_revision) == ("some/data", "abc")
     assert text.partition("## How")[2] == plain.partition("## How")[2]
     with pytest.raises(ValueError, match="--update-card"):
-        cards.with_endings("# Another card\n", "some/data", None, {}, "")
+        cards.with_adherence("# Another card\n", "some/data", None, {}, "")
 
 
 def test_a_card_tells_of_its_step_and_what_was_before_it(run: Path) -> None:

@@ -101,13 +101,13 @@ def test_a_dropped_upload_is_made_again(hub: FakeHub, undisturbed: Path, tmp_pat
     user = User(tmp_path / "user", token=WRITER)
     hub.fail("PUT .*", after_bytes=100)
     hub.fail("POST .*/commit/main", status=503)
-    user.succeed("common.hub", "--folder", undisturbed, "--push-to-hub", "author/data")
+    user.succeed("sharing.push", "--folder", undisturbed, "--push-to-hub", "author/data")
 
 
 def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
     user = User(tmp_path / "user", token=WRITER)
-    assert "holds neither" in user.fail("common.hub", "--folder", ".", "--push-to-hub", "author/data")
-    assert "both are needed" in user.fail("common.hub", "--folder", ".")
+    assert "holds neither" in user.fail("sharing.push", "--folder", ".", "--push-to-hub", "author/data")
+    assert "both are needed" in user.fail("sharing.push", "--folder", ".")
     assert hub.repos == {}
 
 
@@ -117,7 +117,7 @@ def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, by
     hub.fail("POST .*/commit/main", status=403)
     push = ["--push-to-hub", "author/data"]
     done = [finished(user.start_process("prepare_data.py", "--output", "data", *push))]
-    done += [finished(user.start_process("common.hub", "--folder", "data", *push))]
+    done += [finished(user.start_process("sharing.push", "--folder", "data", *push))]
     assert [process.returncode for process in done] == [2, 0]
     assert not any(WRITER in process.stdout + process.stderr for process in done)
     files = [file for file in user.place.rglob("*") if file.is_file()]

@@ -1,6 +1,7 @@
 """A run that was stopped, by whatever, ends as if it had not been."""
 
 import itertools
+import json
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ import finetune
 import prepare_data
 from clean_environment import ROOT
 from hub_user import complaint_of
+from model import GPT2
 from samples import write_corpus
 from small_disk import on_a_disk
 from tiny import tiny_model
@@ -186,6 +188,22 @@ def test_the_best_checkpoint_is_remembered(arguments: list[str], tmp_path: Path)
         name: (output / name / "model.safetensors").read_bytes() for name in ("best", "epoch_1", "last")
     }
     assert weights["best"] == weights["epoch_1"] != weights["last"]
+
+
+def test_a_run_that_saved_q_k_and_v_as_one_matrix_goes_on(arguments: list[str], tmp_path: Path) -> None:
+    """As training_state.pt did once: by the names that parameters have in memory."""
+    given, old, new = [*arguments, "--schedule", "constant"], tmp_path / "old", tmp_path / "new"
+    for output in (old, new):
+        resumed(given, output, "--max-steps", "4")
+    before = state(old)
+    model = GPT2(**json.loads((old / "last" / "config.json").read_text()))
+    model.load_state_dict(before["model"])
+    before["model"] = {name: weight.detach() for name, weight in model.named_parameters()}
+    assert "blocks.0.mha.qkv.weight" in before["model"]
+    torch.save(before, old / "training_state.pt")
+    for output in (old, new):
+        resumed(given, output, "--max-steps", "7")
+    assert outcome(old) == outcome(new)
 
 
 def test_a_finished_run_stays_as_it_is(

@@ -39,11 +39,11 @@ def to_transformers(model: GPT2) -> transformers.GPT2LMHeadModel:
         "output_layer": "lm_head",
     }
     renamed = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in model.named_parameters():
         for ours, their in names.items():
             name = name.replace(ours, their)
         transposed = ".c_" in name and name.endswith("weight")  # their Conv1D keeps (in, out)
-        renamed[name] = weight.T if transposed else weight
+        renamed[name] = weight.detach().T if transposed else weight.detach()
     theirs.load_state_dict(renamed)
     return theirs
 

@@ -1,6 +1,6 @@
-"""One linear layer in every way that we found: what inference.py and int8.py chose from.
+"""One linear layer in every way that we found: what inference/cpu.py and common/int8.py chose from.
 
-    uv run --group layers python -m benchmarks.products          # a minute on two cores
+    uv run --group layers python -m benchmarks.linear_layers          # a minute on two cores
 
 30m's output layer and the first one of a feed-forward, for one row (a story) and for 16. Before each call as
 much other memory is read as pushes the weight out of the caches, as a model's other layers do. Medians, in
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.int8 import Int8Linear
-from inference.cpu import OutputLayer, pack, product
+from inference.cpu import OutputLayer, onednn_linear, pack
 
 Layer = Callable[[Tensor], object]
 SHAPES = {"output layer": (384, 50257), "feed-forward": (384, 1536)}
@@ -37,8 +37,8 @@ def float32_ways(linear: nn.Linear) -> dict[str, Layer]:
     ways: dict[str, Layer] = {
         "float32, torch's linear (MKL)": linear,
         "float32, weight stored as (in, out)": lambda x: torch.addmm(linear.bias, x, transposed),
-        "float32, oneDNN": lambda x: product(x, linear.weight, linear.bias),
-        "float32, oneDNN, packed": lambda x: product(x, *packed),
+        "float32, oneDNN": lambda x: onednn_linear(x, linear.weight, linear.bias),
+        "float32, oneDNN, packed": lambda x: onednn_linear(x, *packed),
     }
     output = OutputLayer(linear)
     ways["float32, the 50 largest alone"] = lambda x: output.largest(x[:1], 50)
@@ -51,7 +51,7 @@ def int8_ways(linear: nn.Linear) -> dict[str, Layer]:
     half = scale.bfloat16()
     return {
         "int8, ours (_int_mm)": small,
-        "int8, written out in float32": lambda x: F.linear(x, small.written_out(), linear.bias),
+        "int8, written out in float32": lambda x: F.linear(x, small.dequantized(), linear.bias),
         "int8, torch's dynamic linear": torchs_dynamic(linear),
         "int8 weight only, float32": lambda x: torch._weight_int8pack_mm(x, rough, scale) + linear.bias,
         "int8 weight only, bfloat16": lambda x: torch._weight_int8pack_mm(x.bfloat16(), rough, half),

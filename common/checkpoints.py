@@ -1,0 +1,107 @@
+"""Where checkpoints are: those named by a user, those of the presets, the newest one here.
+
+A run's folder holds best/, last/ and epoch_N/, each a checkpoint; int8/ beside them is made from one of them.
+"""
+
+from pathlib import Path
+
+from common import hub
+from common.errors import CheckpointError, InputError
+from common.presets import PRESETS
+
+SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+def locate(path: str) -> Path:
+    """The file with the weights of `path`, fetched if that names a repo on the Hub.
+
+    `path` is a .pt or .safetensors file, a folder that holds one, or a Hub id `namespace/name[@revision]`.
+    Raises CheckpointError.
+    """
+    local = Path(path)
+    if local.is_file():
+        if local.suffix not in SUFFIXES:
+            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
+        return local
+    if local.is_dir():
+        folder = local
+    elif hub.is_name(path) and local.suffix not in SUFFIXES:
+        try:
+            folder = hub.fetch(path, "model", lambda files: _files_to_fetch(path, files))
+        except InputError as error:
+            raise CheckpointError(f"{error}; or name a checkpoint that is here with --checkpoint") from error
+    else:
+        raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
+    named = folder / "model.safetensors"
+    files = [named] if named.exists() else [file for file in folder.iterdir() if file.suffix in SUFFIXES]
+    if len(files) != 1:
+        raise CheckpointError(
+            f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
+            f"found {len(files)}; of a run, name best/, last/ or epoch_N/"
+        )
+    return files[0]
+
+
+def _files_to_fetch(path: str, files: list[str]) -> list[str]:
+    """Of the Hub repo `path`: model.safetensors and its config, or else weights in whatever form it has."""
+    named = [file for file in files if file in ("model.safetensors", "config.json")]
+    others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
+    if "model.safetensors" in named:
+        return named
+    if len(others) > 1:
+        raise CheckpointError(
+            f"{path}: holds several checkpoints ({', '.join(others)}) and no model.safetensors"
+        )
+    return others
+
+
+def base_checkpoint(model_size: str) -> str:
+    """A preset's pre-trained model: checkpoints/pre_trained_gpt2-{size}/ if it is there, else published."""
+    local = Path("checkpoints") / f"pre_trained_gpt2-{model_size}"
+    return str(local) if local.is_dir() else PRESETS[model_size].base
+
+
+def finetuned_checkpoint(model_size: str) -> str:
+    """The fine-tuned model of a preset: best/, last/ or the highest epoch_N/ here, else the published one.
+
+    Raises CheckpointError if there is none.
+    """
+    run = Path("checkpoints") / f"sft_{PRESETS[model_size].label}_model"
+    if folders := _checkpoints_of(run):
+        return str(folders[0])
+    if published := PRESETS[model_size].finetuned:
+        return published
+    raise CheckpointError(
+        f"{run}: no fine-tuned {model_size} model; make one with finetune.py --model-size {model_size}, "
+        "or name one with --checkpoint"
+    )
+
+
+def newest_checkpoint() -> str:
+    """The checkpoint to take of that run in checkpoints/ or quickstart/ whose weights are newest.
+
+    That is best/, last/ or the highest epoch_N/, or int8/ if it is newer. Raises CheckpointError without a
+    run.
+    """
+    runs = [*Path("checkpoints").glob("*"), Path("quickstart/model")]
+
+    def time_of_weights(folder: Path) -> float:
+        """0 if the folder holds none."""
+        file = folder / "model.safetensors"
+        return file.stat().st_mtime if file.exists() else 0
+
+    found = [folders for run in runs if (folders := [*filter(time_of_weights, _checkpoints_of(run))])]
+    if not found:
+        raise CheckpointError(
+            "no fine-tuned model is here; make one with quickstart.py or finetune.py, or name one: "
+            f"MODEL={PRESETS['30m'].finetuned}"
+        )
+    newest = max(found, key=lambda folders: max(map(time_of_weights, folders)))[0]
+    int8 = newest.with_name("int8")
+    return str(int8 if time_of_weights(int8) >= time_of_weights(newest) else newest)
+
+
+def _checkpoints_of(run: Path) -> list[Path]:
+    """best/, last/ and epoch_N/ of a run, as far as they are there, the one to take first."""
+    epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
+    return [path for path in (run / "best", run / "last", *epochs) if path.is_dir()]

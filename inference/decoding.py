@@ -1,0 +1,126 @@
+"""The loop that tells many stories at once: prompts into the KV cache, then a token at a time for each.
+
+    for step in stream_tokens(model, prompts, seeds, Sampling(), choose_token, eos_id): ...
+
+The loop finds the likeliest tokens; which of them is next is for a function like `generate.choose_token` to
+say, which is handed in. All that a loop knows is its own: several may run on one model at the same time, and
+one that is closed or fails leaves nothing behind.
+"""
+
+import random
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from inference.cpu import OutputLayer
+from model import GPT2, KVCache
+
+MOST_STRENGTH = 100.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a story is told: what decides on its tokens, and their number. Raises ValueError if out of
+    range."""
+
+    max_new_tokens: int = 200
+    temperature: float = 1.0  # 0 is greedy
+    top_k: int | None = 50  # None: the whole vocabulary
+    top_p: float = 1.0
+    ending_strength: float = 1.0  # 1 is plain; more pushes away from the other ending
+
+    def __post_init__(self) -> None:
+        k = self.top_k
+        if not (
+            self.temperature >= 0
+            and 0 <= self.top_p <= 1
+            and (k is None or k >= 1)
+            and self.max_new_tokens >= 1
+            and 0 <= self.ending_strength <= MOST_STRENGTH
+        ):
+            raise ValueError(f"out of range: {self}")
+
+
+# Logits and ids of the likeliest tokens, a random number a row -> the next tokens: `generate.choose_token`.
+TokenChoice = Callable[[Tensor, Tensor, Tensor, Sampling], Tensor]
+
+
+@torch.inference_mode()
+def stream_tokens(
+    model: GPT2,
+    prompts: Sequence[Tensor],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    choose: TokenChoice,
+    eos_id: int,
+    others: Sequence[Tensor] = (),
+) -> Generator[Tensor, None, None]:
+    """B prompts, each (T,) int64 -> yields the next ids (B,) int64, step by step, until every row
+    has ended or has `max_new_tokens`.
+
+    A row that has ended yields `eos_id` from then on, and costs nothing. Row i draws from `seeds[i]` alone:
+    but for rounding, it is the same whatever else is in the batch. Past the context length the oldest tokens
+    are forgotten, and each step costs a whole forward pass.
+
+    With `others`, B prompts that ask for the other ending, every token is drawn from the guided logits
+        other + S (asked - other)
+    (Sanchez et al. 2023, "Stay on topic with Classifier-Free Guidance": a negative prompt). Asked and other
+    are rows of one batch. The output layer is affine, so it is enough to mix what enters it.
+    """
+    context = model.config.context_length
+    per_story = 2 if others else 1
+    rows = [row for both in zip(prompts, others, strict=True) for row in both] if others else [*prompts]  # R
+    longest = max(map(len, rows))
+    padding = torch.tensor([longest - len(row) for row in rows], device=model.device)  # (R,)
+    room = torch.full((len(rows), sampling.max_new_tokens), eos_id, device=model.device)
+    ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
+    ids = torch.cat([ids, room], 1).view(len(prompts), per_story, -1)  # (stories, 1 or 2, all tokens)
+    going = list(range(len(prompts)))  # the stories that go on, as they lie in `ids`
+    draws = [random.Random(seed) for seed in seeds]
+    cache = KVCache(model, len(rows), min(ids.shape[2], context), padding)
+    for length in range(longest, ids.shape[2]):
+        if length > context:  # every position has moved: nothing cached holds
+            cache = KVCache(model, len(padding), context, (padding - (length - context)).clamp(min=0))
+        unread = ids.flatten(0, 1)[:, max(0, length - context) + cache.length : length]  # (R, T)
+        hidden = model.hidden(unread, cache)[:, -1]  # (R, C)
+        if others:
+            asked, other = hidden.view(len(going), 2, -1).unbind(1)
+            hidden = torch.lerp(other, asked, sampling.ending_strength)  # (stories, C)
+        uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
+        chosen = choose(*likeliest(model, hidden, sampling), uniform, sampling)  # (stories,)
+        ids[:, :, length] = chosen[:, None]
+        step = torch.full((len(prompts),), eos_id, device=model.device)
+        step[going] = chosen
+        yield step
+        ended = [token == eos_id for token in chosen.tolist()]
+        if all(ended):
+            return
+        if any(ended):
+            places = _close_gaps(ended)
+            going, ids = [going[place] for place in places], ids[places]
+            kept = [place * per_story + i for place in places for i in range(per_story)]
+            padding = padding[kept]
+            cache.keep(kept)
+
+
+def _close_gaps(ended: Sequence[bool]) -> list[int]:
+    """The places of those that go on; the last ones move into the gaps, so that few move."""
+    places = list(range(len(ended)))
+    for gap in reversed(range(len(ended))):
+        if ended[gap]:
+            places[gap] = places[-1]
+            places.pop()
+    return places
+
+
+def likeliest(model: GPT2, hidden: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """The logits to choose from behind `hidden` (B, C), descending, and their tokens, both (B, K)."""
+    V = model.config.vocab_size
+    k = 1 if sampling.temperature == 0 else min(sampling.top_k or V, V)
+    if isinstance(model.output_layer, OutputLayer) and len(hidden) == 1:
+        return model.output_layer.largest(hidden, k)
+    values, ids = model.output_layer(hidden).topk(k)
+    return values, ids

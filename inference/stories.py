@@ -1,0 +1,150 @@
+"""Requests to stories: prompts, text as it comes (`stream_story`), many stories at once (`tell_stories`)."""
+
+import codecs
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from common.errors import InputError
+from dataset import format_instruction, get_tokenizer, other_ending
+from inference.decoding import Sampling, TokenChoice, stream_tokens
+from model import GPT2
+
+LARGEST_BATCH = 64  # stories; on two cores, 128 of 30m were no faster
+
+
+class Request(NamedTuple):
+    """A story to tell. These three and the sampling decide what it says, but for rounding: in a batch with
+    others, sums are rounded otherwise, and now and then a story differs, in int8 more often."""
+
+    topic: str
+    ending: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Story:
+    text: str
+    seed: int
+    tokens: int
+    complete: bool  # it ended by itself, not at the limit
+
+
+def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
+    """The prompt's ids, (T,) int64; the topic's blanks and newlines become single blanks.
+
+    Raises InputError if the topic is empty, or leaves no room for a story.
+    """
+    try:
+        topic.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("--topic: is not UTF-8") from error
+    words = topic.split()
+    if not words:
+        raise InputError("--topic: is empty; say what the story is about")
+    prompt = format_instruction(" ".join(words), ending)
+    ids = get_tokenizer(model.config.vocab_size).encode_ordinary(prompt)
+    if len(ids) >= model.config.context_length:
+        context = model.config.context_length
+        raise InputError(
+            f"--topic: makes a prompt of {len(ids):,} tokens, the model reads {context}; shorten it"
+        )
+    return torch.tensor(ids)
+
+
+def encode_requests(
+    model: GPT2, requests: Sequence[Request], strength: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The prompts, and those that ask for the other ending where `strength` needs them, each (T,) int64."""
+    asked = [encode_prompt(model, topic, ending) for topic, ending, _ in requests]
+    if strength == 1:
+        return asked, []
+    return asked, [encode_prompt(model, topic, other_ending(ending)) for topic, ending, _ in requests]
+
+
+def stream_text(tokens: Iterator[int], vocab_size: int) -> Generator[str, None, None]:
+    """Ids -> pieces of text as soon as they are whole characters."""
+    tokenizer = get_tokenizer(vocab_size)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for token in tokens:
+        if piece := decoder.decode(tokenizer.decode_single_token_bytes(token)):
+            yield piece
+    if piece := decoder.decode(b"", final=True):
+        yield piece
+
+
+def stream_story(
+    model: GPT2, request: Request, sampling: Sampling, choose: TokenChoice
+) -> Generator[Story, None, None]:
+    """A story as far as it is told, whenever there is more text; the last one is that of `tell_stories`.
+
+    To stop it, close the generator. Raises InputError, at once, if the topic is empty or leaves no room.
+    """
+    eos = model.config.vocab_size - 1
+    prompts, others = encode_requests(model, [request], sampling.ending_strength)
+    steps = stream_tokens(model, prompts, [request.seed], sampling, choose, eos, others)
+    ids: list[int] = []
+
+    def tokens() -> Iterator[int]:
+        for step in steps:
+            ids.append(int(step))
+            if ids[-1] != eos:
+                yield ids[-1]
+
+    def stories() -> Generator[Story, None, None]:
+        text = ""
+        for piece in stream_text(tokens(), model.config.vocab_size):
+            text += piece
+            yield Story(text, request.seed, len(ids), complete=False)
+        complete = ids[-1] == eos
+        yield Story(text, request.seed, len(ids) - complete, complete)
+
+    return stories()
+
+
+def tell_stories(
+    model: GPT2,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    choose: TokenChoice,
+    eos_id: int | None = None,
+    progress: str | None = None,
+) -> list[Story]:
+    """A story for every request, in their order, without the prompts. `eos_id` None is the model's own.
+
+    With `progress`, a bar of that name shows how far it has come.
+    """
+    eos = model.config.vocab_size - 1 if eos_id is None else eos_id
+    stories = []
+    starts = range(0, len(requests), LARGEST_BATCH)
+    for start in tqdm(starts, desc=progress, unit=" batches", leave=False, disable=progress is None):
+        batch = requests[start : start + LARGEST_BATCH]
+        seeds = [request.seed for request in batch]
+        prompts, others = encode_requests(model, batch, sampling.ending_strength)
+        steps = list(stream_tokens(model, prompts, seeds, sampling, choose, eos, others))
+        for row, seed in zip(torch.stack(steps, 1).tolist(), seeds, strict=True):
+            ids = row[: row.index(eos)] if eos in row else row
+            text = "".join(stream_text(iter(ids), model.config.vocab_size))
+            stories.append(Story(text, seed, len(ids), complete=eos in row))
+    return stories
+
+
+def check_top_k(top_k: int, model: GPT2) -> None:
+    """Raises InputError if the model has fewer tokens to choose from."""
+    if top_k > model.config.vocab_size:
+        raise InputError(f"--top-k {top_k}: the model has {model.config.vocab_size} tokens to choose from")
+
+
+def limit_tokens(asked: int | None, prompt: int, context: int) -> int:
+    """The tokens a story may have behind `prompt` tokens. Raises InputError if `asked` is more."""
+    room = context - prompt
+    if asked is not None and asked > room:
+        raise InputError(
+            f"--max-tokens {asked}: at most {room} fit behind this prompt "
+            f"({prompt} tokens of the model's {context})"
+        )
+    return asked or min(Sampling.max_new_tokens, room)

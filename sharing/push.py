@@ -1,0 +1,85 @@
+"""Send a finished folder to the Hugging Face Hub: what prepare_data.py wrote, or a checkpoint.
+
+uv run python -m sharing.push --folder checkpoints/sft_30M_model/best --push-to-hub you/my-stories
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, HfApi, get_token
+
+from common.cli import parse, run, setting
+from common.errors import InputError
+from common.hub import NAME
+from common.retry import with_retries
+
+PUSHED = {
+    "model": ("model.safetensors", "config.json", "README.md"),
+    "dataset": ("train.parquet", "stats.json", "README.md", "*.parquet"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    folder: str | None = setting(None, "what prepare_data.py wrote, or a checkpoint of finetune.py")
+    push_to_hub: str | None = setting(None, "the repo to send it to, namespace/name; made if it is not there")
+
+
+def check_write_access(repo_id: str, repo_type: str) -> None:
+    """Make the repo if it is not there. Raises InputError if it cannot be written with the token at hand."""
+    what = f"--push-to-hub {repo_id}"
+    if "@" in repo_id or not NAME.fullmatch(repo_id):
+        raise InputError(f"{what}: is not the name of a repo (namespace/name)")
+    if get_token() is None:
+        raise InputError(f"{what}: needs a token; log in with `uv run hf auth login`, or set HF_TOKEN")
+    api = HfApi()
+    with_retries(what, lambda: api.create_repo(repo_id, repo_type=repo_type, exist_ok=True))
+    # Of a repo that exists, that says nothing. Asking how a file would be sent does, and sends none.
+    file = CommitOperationAdd("README.md", b"?")
+    with_retries(what, lambda: api.preupload_lfs_files(repo_id, [file], repo_type=repo_type))
+
+
+def push(folder: Path, repo_id: str, repo_type: str) -> None:
+    """Send a finished folder as one commit. If that fails, it stays, and InputError says how to try again."""
+    what = f"--push-to-hub {repo_id}"
+    how: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, allow_patterns=[*PUSHED[repo_type]])
+    message = "Upload by Tiny Tales SFT"
+    try:
+        commit = with_retries(
+            what,
+            lambda: HfApi().upload_folder(folder_path=folder, commit_message=message, **how),
+            long=True,
+        )
+    except InputError as error:
+        command = shlex.join(["-m", "sharing.push", "--folder", str(folder), "--push-to-hub", repo_id])
+        raise InputError(
+            f"{error}. All is in {folder}; send it again with: uv run python {command}"
+        ) from error
+    print(f"pushed {folder} to {commit.repo_url}, commit {commit.oid[:12]}")
+
+
+def type_of(folder: Path) -> str:
+    """What a folder holds, "model" or "dataset". Raises InputError if it is neither."""
+    for repo_type, files in PUSHED.items():
+        if all((folder / file).is_file() for file in files if "*" not in file):
+            return repo_type
+    raise InputError(
+        f"--folder {folder}: holds neither a checkpoint ({', '.join(PUSHED['model'])}; of a run, name best/, "
+        "last/ or epoch_N/) nor a data set of prepare_data.py"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    if settings.folder is None or settings.push_to_hub is None:
+        raise InputError("--folder and --push-to-hub: both are needed")
+    folder = Path(settings.folder)
+    repo_type = type_of(folder)
+    check_write_access(settings.push_to_hub, repo_type)
+    push(folder, settings.push_to_hub, repo_type)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -24,7 +24,7 @@ from common.checkpoints import locate
 from common.int8 import Int8Linear
 from common.layers import Dropout, Embedding, Linear
 from common.presets import ModelConfig
-from common.weights import load_weights, read_weights
+from common.weights import clean, load_weights, read_weights
 
 
 class KVCache:
@@ -283,7 +283,7 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
 
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):  # type: ignore[no-untyped-def]
-        load_weights(model, safetensors.torch.load_file(model_file), str(model_file))
+        load_weights(model, clean(safetensors.torch.load_file(model_file), model_file), model_file)
         return model.to(map_location).eval()
 
 

@@ -86,14 +86,13 @@ def config_of(state: StateDict, declared: dict[str, Any], source: str) -> ModelC
     return ModelConfig(dropout_rate=dropout_rate, **shapes)
 
 
-def load_weights(model: nn.Module, state: Any, source: str) -> None:
-    """Put weights into `model`, strictly, as copies in float32 or int8. If they are int8, the model's layers
-    become so.
+def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
+    """Put weights by their plain names (see `clean`) into `model`, strictly, as copies in float32 or int8.
+    If they are int8, the model's layers become so.
 
     Raises CheckpointError, naming `source` and the weights, if one is missing, unknown, of another shape or
     kind, or not finite.
     """
-    state = clean(state, source)
     if any(weight.dtype == torch.int8 for weight in state.values()):
         int8.quantize(model)
     wanted = model.state_dict()

@@ -1,6 +1,8 @@
 """Send a finished folder to the Hugging Face Hub: what prepare_data.py wrote, or a checkpoint.
 
-uv run python -m sharing.push --folder checkpoints/sft_30M_model/best --push-to-hub you/my-stories
+    uv run python -m sharing.push --folder checkpoints/sft_30M_model/best --push-to-hub you/my-stories
+
+Whether the repo can be written is checked before anything is sent.
 """
 
 import shlex

@@ -12,10 +12,7 @@ from generate import choose_token, generate_story, main
 from inference.decoding import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2
-from tiny import tiny_model
-
-EOS = 511
-
+from tiny import EOS, tiny_model
 
 LOGITS = torch.tensor([1.0, 3.0, 2.0, 0.5, -1.0, 2.5])
 UNIFORM = (torch.arange(20_000) + 0.5) / 20_000

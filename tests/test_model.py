@@ -10,9 +10,7 @@ import torch
 from benchmarks.other_programs import to_transformers
 from model import GPT2, KVCache, load_model
 from published_gpt2 import PublishedGPT2
-from tiny import TINY, tiny_model
-
-IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
+from tiny import IDS, TINY, tiny_model
 
 
 def test_what_is_saved_here_loads_in_the_published_layout(model: GPT2, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from model import GPT2
 TINY: dict[str, Any] = dict(
     dropout_rate=0.0, vocab_size=512, context_length=384, embedding_dim=32, num_layers=2, num_heads=4
 )
+CONTEXT = TINY["context_length"]
+EOS = TINY["vocab_size"] - 1
+IDS = torch.randint(0, TINY["vocab_size"], (3, 40), generator=torch.Generator().manual_seed(0))
 
 
 def tiny_model(seed: int = 0, **changes: Any) -> GPT2:

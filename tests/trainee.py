@@ -100,3 +100,11 @@ def flat(tree: Any, name: str = "") -> dict[str, torch.Tensor]:
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
         return {k: v for key, value in items for k, v in flat(value, f"{name}/{key}").items()}
     return {name: torch.tensor(list(json.dumps(tree, default=str).encode()))}
+
+
+def resumed(arguments: list[str], output: Path, *more: str) -> None:
+    finetune.main([*arguments, "--output", str(output), "--resume", *more])
+
+
+def state(output: Path) -> dict:
+    return torch.load(output / "training_state.pt", weights_only=True)

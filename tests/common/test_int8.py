@@ -14,10 +14,9 @@ from common.errors import CheckpointError
 from common.int8 import Int8Embedding, Int8Linear, quantize, to_int8
 from common.presets import PRESETS
 from model import GPT2, load_model
-from tiny import TINY, tiny_model
+from tiny import IDS, TINY, tiny_model
 
 pytestmark = pytest.mark.usefixtures("int8_products")
-IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")

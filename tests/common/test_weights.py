@@ -13,9 +13,7 @@ from common.errors import CheckpointError
 from generate import main as generate_main
 from model import GPT2, load_model
 from published_gpt2 import PublishedGPT2
-from tiny import TINY, tiny_model
-
-IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
+from tiny import IDS, TINY, tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,9 @@ from forked import Forked
 from inference import cpu
 from inference.cpu import OutputLayer, PackedBlock, for_inference
 from model import GPT2, KVCache
-from tiny import tiny_model
+from tiny import IDS, tiny_model
 
 pytestmark = pytest.mark.usefixtures("int8_products")
-IDS = torch.randint(0, 512, (3, 40), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")

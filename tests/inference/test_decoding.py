@@ -8,10 +8,7 @@ from generate import choose_token
 from inference.cpu import for_inference
 from inference.decoding import Sampling, stream_tokens
 from model import GPT2
-from tiny import TINY, prepared, tiny_model
-
-EOS = 511
-CONTEXT = TINY["context_length"]
+from tiny import CONTEXT, EOS, prepared, tiny_model
 
 
 @torch.no_grad()

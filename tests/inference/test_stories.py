@@ -14,11 +14,7 @@ from inference import stories
 from inference.decoding import Sampling
 from inference.stories import Request, Story, stream_story, stream_text, tell_stories
 from model import GPT2
-from tiny import TINY, prepared, tiny_model
-
-EOS = 511
-CONTEXT = TINY["context_length"]
-
+from tiny import CONTEXT, EOS, prepared, tiny_model
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "for inference", "int8"])
 

@@ -5,8 +5,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,24 +14,10 @@ import torch
 
 import finetune
 import prepare_data
-from clean_environment import ROOT
-from hub_user import complaint_of
 from model import GPT2
 from samples import write_corpus
-from small_disk import on_a_disk
-from tiny import tiny_model
-from trainee import flat, lines, outcome, train, train_until_call, wait_until
+from trainee import flat, lines, outcome, resumed, state, train, train_until_call, wait_until
 from training import run_folder
-
-
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory: pytest.TempPathFactory, data: str) -> list[str]:
-    """Two epochs with dropout, saves inside an epoch and between two lines of metrics, and stories."""
-    base = tmp_path_factory.mktemp("base")
-    tiny_model(dropout_rate=0.1, embedding_dim=16, num_heads=2).save_pretrained(base)
-    given = ["--checkpoint", str(base), "--data", data, "--epochs", "2", "--batch-size", "5", "--lr", "1e-3"]
-    given += ["--micro-batch-tokens", "800", "--log-every", "3", "--save-every", "2", "--stories", "1"]
-    return [*given, "--schedule", "cosine", "--warmup-steps", "2", "--grad-clip", "1"]
 
 
 class Undisturbed(NamedTuple):
@@ -95,14 +79,6 @@ def test_a_signal_saves_first(
     done = train(*given, "--resume").finish()
     assert done.returncode == 0, done.stderr
     assert outcome(output) == outcome(undisturbed.output)
-
-
-def resumed(arguments: list[str], output: Path, *more: str) -> None:
-    finetune.main([*arguments, "--output", str(output), "--resume", *more])
-
-
-def state(output: Path) -> dict:
-    return torch.load(output / "training_state.pt", weights_only=True)
 
 
 def test_a_validation_that_was_stopped_is_made_again(
@@ -285,50 +261,3 @@ def test_a_damaged_state_gets_one_clear_line(
     assert "training_state.pt: damaged" in complaint(finetune.main, *given)
     (output / "run.json").write_text("{")
     assert "run.json: damaged" in complaint(finetune.main, *given)
-
-
-def test_a_folder_that_vanishes_gets_one_clear_line(
-    arguments: list[str], tmp_path: Path, complaint: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tmp_path / "run"
-
-    def removed_at_step_3(step: int, *more: object) -> list[int]:
-        if step == 3:
-            shutil.rmtree(output)
-        return [0]
-
-    monkeypatch.setattr(finetune, "step_indices", lambda *given: removed_at_step_3(given[3]))
-    line = complaint(finetune.main, *arguments, "--output", output, "--save-every", "1")
-    assert f"{output}: has vanished" in line
-    assert not output.exists()
-
-
-def train_on_a_disk(arguments: list[str], output: Path, options: str) -> str:
-    """The one line with which finetune.py ends when the folder of `output` is a disk of its own."""
-    script = [sys.executable, str(ROOT / "finetune.py")]
-    command = [*on_a_disk(output.parent, options), *script, *arguments, "--output", str(output)]
-    return complaint_of(subprocess.run(command, capture_output=True, text=True, timeout=120))
-
-
-@pytest.mark.usefixtures("disks")
-def test_a_full_disk_gets_one_clear_line_and_leaves_the_older_checkpoint(
-    arguments: list[str], tmp_path: Path
-) -> None:
-    reference, kept = tmp_path / "reference", tmp_path / "kept" / "run"
-    given = [*arguments, "--stories", "0", "--save-every", "2", "--schedule", "constant"]
-    resumed(given, reference, "--max-steps", "2")
-    # Room for all files, and for a new one of each checkpoint but not of the state.
-    weights = (reference / "last" / "model.safetensors").stat().st_size
-    size = (reference / "training_state.pt").stat().st_size + 4 * weights
-    line = train_on_a_disk([*given, "--max-steps", "4"], tmp_path / "disk" / "run", f"size={size // 1024}k")
-    assert "no room on the disk" in line
-    found, expected = (flat(state(run)["model"]) for run in (kept, reference))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert not list(kept.glob(".*"))
-
-
-@pytest.mark.usefixtures("disks")
-def test_a_read_only_folder_gets_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
-    output = tmp_path / "disk" / "run"
-    line = train_on_a_disk(arguments, output, "ro")
-    assert f"--output: {output} cannot be written (Read-only file system)" in line

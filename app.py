@@ -23,7 +23,12 @@ from typing import Any
 os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
 os.environ.setdefault("PATH", os.defpath)  # what Gradio imports fails without one
 
-import gradio as gr
+try:
+    import gradio as gr
+except (ImportError, ValueError) as error:  # when imported, it opens a client with the proxy that is set
+    said = f"gradio cannot be imported; start with uv run --extra app, or unset ALL_PROXY ({error})"
+    print(f"app.py: error: {said}", file=sys.stderr)
+    sys.exit(2)
 import torch
 import uvicorn
 from fastapi import FastAPI

@@ -12,18 +12,19 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import hub
-from common.errors import InputError
-from common.files import whole_file
-from common.retry import reason
+from common.errors import InputError, one_line
+from common.files import refuse_lfs_pointer, whole_file
 
 if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
     import datasets
     import numpy as np
+    import pyarrow as pa
     import tiktoken
 
 HERE = Path(__file__).parent
@@ -37,6 +38,7 @@ COLUMNS = ("instruction", "response", "ending")  # of a prepared data set, all t
 ENDINGS = ("happy", "sad")
 PROMPT = "Write a story about: {summary}\nWith: {ending} ending\n\n### Story:\n"
 VOCAB_SIZE = 50257
+MOST_BLANKS = 100_000  # of a million in a row, tiktoken's stack overflows
 IGNORE_INDEX = -100
 
 # How GPT-2 cuts text into pieces before merging bytes: contractions, words and numbers with the blank before
@@ -71,7 +73,7 @@ def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
 
     if not 257 <= vocab_size <= VOCAB_SIZE:
         raise InputError(f"vocab_size {vocab_size}: the tokenizer offers 257 (the bytes) to {VOCAB_SIZE}")
-    content = RANKS_FILE.read_bytes()
+    content = RANKS_FILE.read_bytes().replace(b"\r\n", b"\n")  # as git may write it on Windows
     if hashlib.sha256(content).hexdigest() != RANKS_SHA256:
         raise OSError(f"{RANKS_FILE}: damaged (another SHA-256); restore it from the repo")
     ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, content.splitlines())}
@@ -105,27 +107,60 @@ def locate_data(name: str) -> Path:
 def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
     """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
 
-    `folder` is what `locate_data(name)` returned, if it was called already. Raises InputError, with what to
-    do, if the data set cannot be had or does not hold the expected columns of text.
+    A split is `{split}.parquet`, or `{split}-*.parquet` there or in `data/`, as `datasets` writes it to the
+    Hub. The files are read themselves: `datasets` would take "a[b]", "a::b" and "json" for something else
+    than a folder, and rows from its cache. `folder` is what `locate_data(name)` returned, if it was called
+    already. Raises InputError, with what to do, if the data set cannot be had or does not hold text in the
+    expected columns.
     """
     import datasets
 
-    hint = "make one with prepare_data.py --output DIR and name it with --data DIR"
     folder = folder or locate_data(name)
-    try:
-        data = datasets.load_dataset(str(folder))
-    except Exception as error:  # datasets and its formats raise many unrelated kinds
-        why = reason(error)
-        raise InputError(f"{name}: not a data set that can be read here ({why}); {hint}") from error
+    data = datasets.DatasetDict()
+    for split in ("train", "validation"):
+        patterns = f"{split}.parquet", f"{split}-*.parquet", f"data/{split}-*.parquet"
+        if files := [file for pattern in patterns for file in sorted(folder.glob(pattern))]:
+            data[split] = datasets.Dataset(_read_parquet(files))
     if "train" not in data:
-        raise InputError(f"{name}: has no train split; {hint}")
-    for split, rows in data.items():
-        if missing := set(COLUMNS) - set(rows.column_names):
-            raise InputError(f"{name}: split {split} lacks the columns {', '.join(sorted(missing))}; {hint}")
-        for column in COLUMNS:
-            if rows.features[column].dtype != "string" or rows.data.column(column).null_count:
-                raise InputError(f"{name}: split {split} holds more than text in {column}; {hint}")
+        raise InputError(f"--data {name}: holds no train.parquet; make a data set with prepare_data.py")
     return data
+
+
+def _read_parquet(files: Sequence[Path]) -> "pa.Table":
+    """The COLUMNS of files. Raises InputError if one is missing, or a row holds no text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    tables = []
+    for file in files:
+        refuse_lfs_pointer(file)
+        try:
+            table = pq.ParquetFile(file).read()
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{file}: damaged, or no Parquet file; make it anew ({one_line(error)})"
+            ) from error
+        if missing := [column for column in COLUMNS if column not in table.column_names]:
+            raise InputError(f"{file}: lacks the columns {', '.join(missing)}; add them")
+        table = table.select(COLUMNS)
+        for column, field in zip(COLUMNS, table.schema, strict=True):
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+            if kind not in (pa.string(), pa.large_string(), pa.string_view()):
+                raise InputError(f"{file}: {column} holds {kind}, not text; write it as strings")
+        table = table.cast(pa.schema([(column, pa.string()) for column in COLUMNS]))
+        for column in COLUMNS:
+            blank = pc.equal(pc.utf8_trim_whitespace(table[column]), "").fill_null(True).to_numpy()
+            long = pc.greater(pc.utf8_length(table[column]), MOST_BLANKS).fill_null(False).to_numpy()
+            for row in (blank | long).nonzero()[0]:
+                if blank[row] or re.search(rf"\s{{{MOST_BLANKS}}}", table[column][row].as_py()):
+                    what = "is empty" if blank[row] else f"has {MOST_BLANKS:,} blanks in a row"
+                    raise InputError(f"{file}: {column} of row {row} (from 0) {what}; remove that row")
+        tables.append(table)
+    rows = pa.concat_tables(tables)
+    if not len(rows):
+        raise InputError(f"{files[0]}: holds no rows; remove the file, or make it anew")
+    return rows
 
 
 class Example(NamedTuple):
@@ -179,6 +214,7 @@ class InstructionDataset:
         cache_folder: Path = TOKENS_FOLDER,
     ) -> None:
         rows = (load_data(data or default_data()) if isinstance(data, str | None) else data)[split]
+        self.max_length = max_length
         self.fingerprint = fingerprint(rows)
         template = hashlib.blake2b(PROMPT.encode(), digest_size=4).hexdigest()
         name = f"{split}-{self.fingerprint}-{template}-{vocab_size}-{max_length}.safetensors"

@@ -17,6 +17,7 @@ Writes evaluation.json, report.md with pictures and stories to read, and with --
 """
 
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,11 +28,11 @@ import torch
 
 import generate
 from common import hub
-from common.checkpoints import finetuned_checkpoint, locate
+from common.checkpoints import finetuned_checkpoint, locate, sha256
 from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.errors import InputError
-from common.files import claim_folder, whole_file, whole_folder
+from common.files import claimed_folder, whole_file, write_text
 from common.presets import PRESETS
 from common.seeds import derived_seed
 from dataset import (
@@ -69,7 +70,7 @@ class Settings:
         None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
     )
     output: str = setting("report", "folder to write; it appears whole or not at all")
-    overwrite: bool = setting(False, "replace an output folder that is there")
+    overwrite: bool = setting(False, "replace the report in an output folder; other files stay")
     update_card: bool = setting(False, "write the shares of endings as asked into the checkpoints' README.md")
     topics: int = setting(100, "held-out topics to tell stories about, or as many as there are", at_least=2)
     num_stories: int = setting(2, "stories for each topic and ending", at_least=1, at_most=256)
@@ -137,8 +138,7 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
 def judge_accuracy(held: HeldOut, seed: int) -> Metrics:
     """How often the judge is right on true stories about topics that it has not seen."""
     topics, endings, stories = zip(*held.unseen, strict=True)
-    sad = np.array([ending == "sad" for ending in endings])
-    return accuracy(Topics(topics, seed), held.judge.is_sad(stories), sad)
+    return accuracy(Topics(topics, seed), held.judge.verdicts(stories), np.array(endings))
 
 
 def true_story_statistics(held: HeldOut, seed: int) -> Metrics:
@@ -180,14 +180,14 @@ def measure(candidate: Candidate, held: HeldOut, seed: int) -> dict[str, Any]:
     perplexity of the drawn topics' true stories."""
     drawn = Topics([pair.topic for pair in candidate.drawn], seed)
     tokens = [len(pair.targets) for pair in candidate.drawn]
-    told, judged_sad, endings, strengths = [], [], [], []
+    told, verdicts, endings, strengths = [], [], [], []
     for sampling in (candidate.plain, *candidate.guided):
         name = f"tell stories, ending strength {sampling.ending_strength:g}"
         told.append(tell_stories(candidate.model, held.requests, sampling, choose_token, progress=name))
-        judged_sad.append(held.judge.is_sad([story.text for story in told[-1]]))
+        verdicts.append(held.judge.verdicts([story.text for story in told[-1]]))
         losses = score(candidate.model, candidate.drawn, sampling.ending_strength).story
         likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
-        endings.append(adherence(held.requested_topics, judged_sad[-1].reshape(-1, 2)))
+        endings.append(adherence(held.requested_topics, verdicts[-1].reshape(-1, 2)))
         strengths.append({"strength": sampling.ending_strength, **endings[-1], **likely})
 
     asked = [request.topic for request in held.requests]
@@ -200,8 +200,8 @@ def measure(candidate: Candidate, held: HeldOut, seed: int) -> dict[str, Any]:
         | story_statistics(asked, texts, held.training_stories, seed),
         "strengths": strengths,
         "stories": [
-            request._asdict() | {"judged": ENDINGS[int(sad)], "complete": story.complete, "text": story.text}
-            for request, story, sad in zip(held.requests, told[0], judged_sad[0], strict=True)
+            request._asdict() | {"judged": verdict, "complete": story.complete, "text": story.text}
+            for request, story, verdict in zip(held.requests, told[0], verdicts[0].tolist(), strict=True)
         ],
     }
 
@@ -211,7 +211,7 @@ def card_of(name: str, file: Path) -> Path:
     card = file.with_name("README.md")
     if hub.is_name(name) or not card.is_file():
         raise InputError(f"--update-card: {name} is not a folder here with the README.md of finetune.py")
-    with_adherence(card.read_text(), "", None, {}, "")
+    with_adherence(card.read_text("utf-8"), "", None, {}, "")
     return card
 
 
@@ -227,23 +227,22 @@ def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    settings = parse(Settings, argv, __doc__)
+def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Measure, and fill `folder` with the report. Returns what evaluation.json holds."""
     compute = choose_compute(settings.device)
-    output = Path(settings.output)
-    claim_folder(output, settings.overwrite, "evaluation.json", "an evaluation")
     names = settings.checkpoint or (finetuned_checkpoint(settings.model_size),)
     files = [locate(name) for name in names]
     cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []
     source = default_data() if settings.data is None else settings.data
-    folder = locate_data(source)
-    data = load_data(source, folder)
+    data_folder = locate_data(source)
+    data = load_data(source, data_folder)
     held = hold_out(data, settings)
+    hashes = [sha256(file) for file in files]
     models = (for_inference(load_model(file, compute.device)) for file in files)
     candidates = [prepare_candidate(model, held, settings) for model in models]
 
     print(f"compute: {compute.reason}")
-    origin = hub.origin(source, folder)
+    origin = hub.origin(source, data_folder)
     evaluation: dict[str, Any] = {
         "settings": asdict(settings),
         "data": origin | {"fingerprint": fingerprint(data["validation"])},
@@ -255,20 +254,29 @@ def main(argv: list[str] | None = None) -> None:
         "true stories": true_story_statistics(held, settings.seed),
         "checkpoints": [],
     }
-    for name, file, candidate in zip(names, files, candidates, strict=True):
+    for name, file, digest, candidate in zip(names, files, hashes, candidates, strict=True):
         print(f"measure {name}", flush=True)
         measured = measure(candidate, held, settings.seed)
-        evaluation["checkpoints"].append(hub.origin(name, file.parent) | measured)
-    with whole_folder(output) as temporary:
-        report.write(evaluation, temporary)
-    for card, checkpoint in zip(cards, evaluation["checkpoints"], strict=False):
+        evaluation["checkpoints"].append(hub.origin(name, file.parent) | {"sha256": digest} | measured)
+    report.write(evaluation, folder)
+    for card, file, checkpoint in zip(cards, files, evaluation["checkpoints"], strict=False):
+        if sha256(file) != checkpoint["sha256"]:
+            print(f"note: {file} has been replaced since it was measured; its card stays", file=sys.stderr)
+            continue
         metrics = checkpoint["metrics"]
         shares = {ending: metrics[f"adherence, {ending}"].value for ending in ENDINGS}
-        said = with_adherence(
-            card.read_text(), source, origin["commit"], shares, summary(evaluation, metrics)
-        )
+        said = summary(evaluation, metrics)
+        said = with_adherence(card.read_text("utf-8"), source, origin["commit"], shares, said)
         with whole_file(card) as temporary:
-            temporary.write_text(said)
+            write_text(temporary, said)
+    return evaluation
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    output = Path(settings.output)
+    with claimed_folder(output, settings.overwrite, report.WRITTEN, "an evaluation") as folder:
+        evaluation = evaluate(settings, folder)
     print(report.metrics_table(evaluation))
     print(f"written to {output}")
 

@@ -8,24 +8,26 @@ with the same command and --resume, and ends as if it had not been stopped.
 """
 
 import contextlib
+import functools
 import math
+import shlex
 import signal
-import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from common.cli import parse, run, setting
 from common.device import Compute, choose_compute, memory_used
-from common.errors import InputError
+from common.errors import InputError, one_line, only_shown
 from common.presets import PRESETS
 from common.seeds import derived_seed
+from common.signals import Ended
 from dataset import InstructionDataset
 from generate import choose_token
 from inference.decoding import Sampling
@@ -47,7 +49,7 @@ from training.loss import compute_loss, summed_loss
 from training.monitor import Monitor, check_room, draw_loss
 from training.run_folder import Progress
 from training.step_statistics import StepStatistics, must_be_finite
-from training.stopping import Stopped, StopRequest
+from training.stopping import StopRequest
 
 __all__ = ["Settings", "compute_loss", "main"]
 
@@ -64,7 +66,9 @@ class Settings:
     output: str | None = setting(
         None, "folder to write; default: checkpoints/sft_30M_model, or as the size is"
     )
-    overwrite: bool = setting(False, "replace the run in an output folder that is there")
+    overwrite: bool = setting(
+        False, "replace the run in the output folder, once the new one is saved; other files stay"
+    )
     resume: bool = setting(False, "go on with the run in the output folder where it was last saved")
     epochs: int | None = setting(None, "passes over the training split; default: the preset's", at_least=1)
     max_steps: int | None = setting(None, "stop after this many optimiser steps", at_least=1)
@@ -76,14 +80,17 @@ class Settings:
     schedule: str = setting("constant", "of the learning rate after warm-up", choices=("constant", "cosine"))
     warmup_steps: int = setting(0, "steps in which the learning rate rises from 0", at_least=0)
     weight_decay: float = setting(0.1, "AdamW's", at_least=0)
-    grad_clip: float | None = setting(None, "largest norm of the gradient; default: not clipped", at_least=0)
+    grad_clip: float = setting(0.0, "largest norm of the gradient; 0: not clipped", at_least=0)
     max_length: int | None = setting(None, "tokens of an example; default: the model's context", at_least=2)
     loss_on: str = setting(
         "all", "learn instruction and story, or the story alone", choices=("all", "response")
     )
     log_every: int = setting(10, "steps between two lines of metrics.jsonl", at_least=1)
     save_every: int | None = setting(None, "steps between two saves; every epoch is saved anyway", at_least=1)
-    save_minutes: float = setting(15.0, "minutes after which to save in any case", at_least=0)
+    save_minutes: float = setting(15.0, "minutes after which to save in any case; 0: not by time", at_least=0)
+    keep_epochs: int | None = setting(
+        None, "of epoch_N/, keep the last N; best/ and last/ stay; default: all", at_least=0
+    )
     stories: int = setting(2, "topics to tell stories about at every validation", at_least=0, at_most=3)
     tensorboard: bool = setting(False, "write curves and stories for TensorBoard, too")
     seed: int = setting(0, "seed of the data order and of dropout", at_least=0, at_most=2**32 - 1)
@@ -120,7 +127,7 @@ def add_gradient(
     """Add the gradient of a step's loss to `.grad`; returns the summed loss of this process's part.
 
     The loss is the mean over `tokens`, the supervised tokens of all micro-batches and all processes, so it
-    does not matter how the step is split (but for dropout, which draws anew). Raises Stopped.
+    does not matter how the step is split (but for dropout, which draws anew). Raises Ended.
     """
     total = torch.zeros((), device=compute.device)
     for number, batch in enumerate(stop.between(batches), start=1):
@@ -161,24 +168,44 @@ def validation_loss(
     return total / max(tokens, 1)
 
 
-def tell_samples(model: GPT2, requests: Sequence[tuple[str, str]]) -> list[str]:
-    """Stories for the monitor: a topic and an ending each, always from the same random numbers."""
+def tell_samples(stop: StopRequest, model: GPT2, requests: Sequence[tuple[str, str]]) -> list[str]:
+    """Stories for the monitor: a topic and an ending each, always from the same random numbers.
+
+    Raises Ended."""
+
+    def choose(*logits: Any) -> Tensor:
+        stop.check()
+        return choose_token(*logits)
+
     asked = [Request(topic, ending, seed=0) for topic, ending in requests]
-    return [story.text for story in tell_stories(model, asked, Sampling(temperature=0.7), choose_token)]
+    return [story.text for story in tell_stories(model, asked, Sampling(temperature=0.7), choose)]
 
 
-def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> None:
+def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_on: str) -> None:
+    """Train and save. From the first step on, whatever ends it but SIGKILL leaves a run that goes on by
+    `go_on`, a command."""
     with ranks.first():  # rank 0 fetches and tokenises, the others find it done
         model, examples, report, state = run_folder.load_run(settings, output, compute.device)
         if settings.push_to_hub is not None and ranks.rank == 0:
             check_write_access(settings.push_to_hub, "model")
     print(f"model: {report['base']['name']}, {report['model']['parameters'] / 1e6:.1f}M parameters")
-    print("data: " + ", ".join(f"{len(rows):,} examples for {split}" for split, rows in examples.items()))
+    for split, rows in examples.items():
+        cut = (~rows.complete).sum()
+        print(
+            f"data: {len(rows):,} examples for {split}"
+            + (f", {cut:,} of them cut: --max-length is {rows.max_length}" if cut else "")
+        )
+        if not rows.supervised_tokens(settings.loss_on).any():
+            raise InputError(
+                f"--max-length {rows.max_length}: leaves nothing to learn of {split} with --loss-on "
+                f"{settings.loss_on}; raise it"
+            )
 
     rows = examples["train"]
-    epochs = settings.epochs or PRESETS[settings.model_size].epochs
     steps_an_epoch = math.ceil(len(rows) / settings.batch_size)
-    total_steps = min(epochs * steps_an_epoch, settings.max_steps or epochs * steps_an_epoch)
+    total_steps = run_folder.total_steps(report)
+    if settings.warmup_steps >= total_steps:
+        print(f"note: --warmup-steps {settings.warmup_steps}: the run ends before the warm-up does")
     progress: Progress = state["progress"] if state else Progress()
     if settings.resume:
         print(f"resume: {progress.step:,} of {total_steps:,} steps are done")
@@ -208,25 +235,49 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
         validation_loss(supervised, validation[:2], compute, ranks)  # what is broken in it fails now
 
     if ranks.rank == 0:
-        run_folder.begin(output, report, resume=settings.resume)
-    monitor = Monitor(output if ranks.rank == 0 else None, progress, tell_samples, settings.tensorboard)
-    statistics = StepStatistics(progress, ranks, rows.lengths, supervised_tokens)
-    bar = tqdm(total=total_steps, initial=progress.step, unit=" steps", desc="train", disable=ranks.rank > 0)
+        run_folder.begin(output, report, anew=not progress.step)
     stop = StopRequest(alone=ranks.size == 1)
-    saved_at = time.monotonic()
+    tell = functools.partial(tell_samples, stop)
+    monitor = Monitor(output if ranks.rank == 0 else None, progress, total_steps, tell, settings.tensorboard)
+    statistics = StepStatistics(progress, ranks, rows.lengths, supervised_tokens)
+    saved, saved_at = replace(progress), time.monotonic()
 
     def save(*checkpoints: str) -> None:
-        nonlocal saved_at
+        nonlocal saved, saved_at
         statistics.collect()  # raises InputError before anything that is not finite is saved
         with ranks.first():
             if ranks.rank == 0:
-                progress.metrics_size = monitor.size()
+                progress.metrics_size = monitor.size() or progress.metrics_size
                 run_folder.save(output, [*checkpoints, "last"], report, model, optimizer, progress)
-        saved_at = time.monotonic()
+        saved, saved_at = replace(progress), time.monotonic()
         statistics.start_clock()
 
+    def end(error: BaseException) -> None:
+        """Save what was done, and say how far that is. Processes that do not end together cannot save, and
+        what is not finite is not saved: the last save stands."""
+        stopped = isinstance(error, Ended)
+        unsaved = ""
+        if progress.step > saved.step and (stopped or ranks.size == 1):
+            progress.validated, progress.best = saved.validated, saved.best  # to be done again
+            try:
+                save()
+            except Exception as problem:
+                unsaved = "" if problem is error or str(problem) == str(error) else f" ({one_line(problem)})"
+        if saved.step < progress.step or not saved.step:
+            said = f"the last save is of step {saved.step:,}" if saved.step else "nothing was saved"
+            said += unsaved
+        else:
+            said = f"stopped after step {saved.step:,}, and saved"
+        if saved.step:
+            said += f"; go on with {go_on}"
+        monitor.close()
+        if stopped:
+            print(said)
+        else:
+            error.add_note(said)
+
     first_epoch, last_epoch = (math.ceil(step / steps_an_epoch) for step in (progress.step, total_steps))
-    with stop, bar, contextlib.closing(monitor):
+    with stop, contextlib.closing(monitor):
         try:
             for epoch in range(max(first_epoch, 1), last_epoch + 1):
                 epoch_end = epoch * steps_an_epoch
@@ -242,52 +293,47 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks) -> N
                     loss_sum = add_gradient(trained, batches, tokens, compute, ranks, stop)
                     gradients = [p.grad for p in model.parameters() if p.grad is not None]
                     norm = torch.nn.utils.get_total_norm(gradients)
-                    if settings.grad_clip is not None:
+                    if settings.grad_clip:
                         torch.nn.utils.clip_grads_with_norm_(model.parameters(), settings.grad_clip, norm)
                     optimizer.step()
                     progress.step = step + 1
-                    bar.update()
+                    stop.waits = True  # from here on there is something to save
+                    monitor.step_done()
 
                     statistics.add(indices, batches, loss_sum, norm)
                     if progress.step % settings.log_every == 0 or progress.step == total_steps:
-                        line = statistics.line()
-                        memory = memory_used(compute.device) / 1e9
-                        monitor.log(progress.step, epoch, **line, lr=rate, memory_gb=memory)
-                        loss, speed = line["loss"], line["tokens_per_second"]
-                        bar.set_postfix_str(f"loss {loss:.3f}, {speed:,} tokens/s")
-                    late = time.monotonic() - saved_at >= 60 * settings.save_minutes
+                        memory = memory_used(compute.device)
+                        monitor.log(progress.step, epoch, **statistics.line(), lr=rate, memory_gb=memory)
+                    late = 0 < 60 * settings.save_minutes <= time.monotonic() - saved_at
                     stopping, saving = ranks.any(stop.signal is not None, late)
                     if stopping:
-                        raise Stopped
+                        raise Ended(stop.signal or signal.SIGTERM)
                     if saving or (settings.save_every and progress.step % settings.save_every == 0):
                         save()
 
                 if progress.validated < progress.step:
                     names = [f"epoch_{epoch}"] if progress.step == epoch_end else []
+                    if ranks.size > 1:
+                        save()  # they cannot leave a validation together
                     statistics.collect()
                     if validation:
                         loss = validation_loss(supervised, stop.between(validation), compute, ranks)
                         must_be_finite(loss, f"step {progress.step}: the validation loss")
-                        monitor.log(progress.step, epoch, validation_loss=loss)
-                        bar.write(f"epoch {epoch}: validation loss {loss:.4f}")
-                        if loss < progress.best:
-                            progress.best = loss
-                            names.append("best")
+                        names += ["best"] * (loss < progress.best)
                     monitor.write_stories(model, settings.stories, progress.step)
+                    if validation:
+                        monitor.log(progress.step, epoch, validation_loss=loss)
+                        progress.best = min(loss, progress.best)
                     progress.validated = progress.step
                     save(*names)
-        except Stopped:
-            save()
-            bar.close()
-            step = progress.step
-            print(f"stopped after step {step:,}, and saved; go on with the same command and --resume")
-            if stop.signal == signal.SIGINT:
-                raise KeyboardInterrupt from None
-            sys.exit(128 + signal.SIGTERM)
+        except BaseException as error:
+            end(error)
+            raise
 
     if ranks.rank == 0:
         draw_loss(output, output / "loss.png")
-        print(loss_table(run_folder.read_metrics(output), progress.step, settings.log_every))
+        with only_shown("the table of losses"):
+            print(loss_table(run_folder.read_metrics(output), progress.step, settings.log_every))
         print(f"checkpoints in {output}")
         if settings.push_to_hub is not None:
             best = output / "best"
@@ -301,11 +347,23 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_float32_matmul_precision("high")  # TF32 where a GPU computes in float32
     label = PRESETS[settings.model_size].label
     output = Path(f"checkpoints/sft_{label}_model" if settings.output is None else settings.output)
-    with ranks.connected(compute.device):
+    go_on = "the same command and --resume"
+    if argv is not None:  # another script's
+        go_on = f"uv run python finetune.py {shlex.join(argv)} --resume"
+    if ranks.rank == 0:
         print(f"compute: {compute.reason}" + (f", in {ranks.size} processes" if ranks.size > 1 else ""))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ranks.connected(compute.device))
         if ranks.rank == 0:
-            run_folder.claim(output, settings.resume, settings.overwrite)
-        train(settings, output, compute, ranks)
+            stack.enter_context(run_folder.claimed(output, settings.resume, settings.overwrite))
+        try:
+            train(settings, output, compute, ranks, go_on)
+        except Exception as error:
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise InputError(
+                    f"--compile: cannot be done here; leave it out ({one_line(error)})"
+                ) from error
+            raise
 
 
 if __name__ == "__main__":

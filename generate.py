@@ -139,7 +139,7 @@ def ask(question: str) -> str:
     print(question, end="", file=sys.stderr, flush=True)
     try:
         return input().strip()
-    except EOFError:
+    except (EOFError, OSError, RuntimeError):  # it has ended, its terminal is gone, it was never open
         return ""
 
 
@@ -170,7 +170,11 @@ def main(argv: list[str] | None = None) -> None:
     if not topic:
         raise InputError("--topic: none given; say what the story is about")
     while topic:
-        print_stories(model, settings, topic, settings.ending or ask_ending(), checkpoint)
+        ending = settings.ending or ask_ending()
+        try:
+            print_stories(model, settings, topic, ending, checkpoint)
+        except InputError as error:
+            print(error, file=sys.stderr)
         topic = ask("What is the next story about? (nothing: stop) ")
 
 

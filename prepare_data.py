@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from common.cli import parse, run, setting
 from common.errors import InputError
-from common.files import claim_folder, whole_folder
+from common.files import claimed_folder, write_text
 from dataset import COLUMNS, LOCAL_DATA
 from preparation.processes import map_in_order, start_pool
 from preparation.raw_files import FILES, SOURCE, RawFile, open_source
@@ -39,13 +39,14 @@ PIECE = 2 << 20  # bytes of text that are parsed at a time
 PARALLEL_FROM = 100 << 20  # bytes from which it is worth starting processes
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 ROW_GROUP = 2_000  # examples
+WRITTEN = ("stats.json", "train.parquet", "validation.parquet", "README.md")
 
 
 @dataclass(frozen=True)
 class Settings:
     source: str = setting(SOURCE, "Hub id, or a folder with the two raw text files")
     output: str = setting(LOCAL_DATA, "folder to write; it appears whole or not at all")
-    overwrite: bool = setting(False, "replace an output folder that is there")
+    overwrite: bool = setting(False, "replace the data set in an output folder; other files stay")
     balance: bool = setting(True, "keep as many happy stories as sad ones, else all of them")
     unlabelled: str = setting(
         "happy",
@@ -163,10 +164,8 @@ def write_parquet(file: Path, groups: Iterable[pa.Table]) -> dict[str, int]:
     return dict(num_examples=num_examples, num_bytes=num_bytes, file_bytes=file.stat().st_size)
 
 
-def main(argv: list[str] | None = None) -> None:
-    settings = parse(Settings, argv, __doc__)
-    output = Path(settings.output)
-    claim_folder(output, settings.overwrite, "stats.json", "a data set")
+def prepare(settings: Settings, folder: Path) -> dict[str, dict[str, int]]:
+    """Fill `folder` with the data set. Returns the counts of each split."""
     raw, commit = open_source(settings.source)
     if settings.push_to_hub is not None:
         check_write_access(settings.push_to_hub, "dataset")
@@ -174,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     stats: dict[str, dict[str, int]] = {}
     parquet: dict[str, dict[str, int]] = {}
     parallel = settings.limit is None and raw["train"].size >= PARALLEL_FROM
-    with whole_folder(output) as folder, start_pool(parallel) as pool:
+    with start_pool(parallel) as pool:
         for number, split in enumerate(FILES):
             counts = Counter[str]()
             index = index_records(raw[split], split, settings, counts, pool)
@@ -184,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
             counts["kept happy"] = int((~index.sad[kept]).sum())
             counts["kept sad"] = int(index.sad[kept].sum())
             stats[split] = dict(counts)
-            if len(kept):  # a split without examples is left out: `datasets` could not load it
+            if len(kept):  # a split without examples is left out
                 places = (
                     (raw[split].file, index.starts[group], index.sizes[group])
                     for group in np.split(kept, range(ROW_GROUP, len(kept), ROW_GROUP))
@@ -196,17 +195,23 @@ def main(argv: list[str] | None = None) -> None:
                     f"--source {settings.source}: no example is left for training ({_summary(counts)})"
                     + ("; try --no-balance" if settings.balance else "")
                 )
-        report = {
-            "source": settings.source.partition("@")[0] if commit else Path(settings.source).resolve().name,
-            "commit": commit,
-            "settings": {
-                name: getattr(settings, name) for name in ("balance", "unlabelled", "limit", "seed")
-            },
-            "splits": stats,
-            "parquet": parquet,
-        }
-        (folder / "stats.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "README.md").write_text(data_card(report))
+    report = {
+        "source": settings.source.partition("@")[0] if commit else Path(settings.source).resolve().name,
+        "commit": commit,
+        "settings": {name: getattr(settings, name) for name in ("balance", "unlabelled", "limit", "seed")},
+        "splits": stats,
+        "parquet": parquet,
+    }
+    write_text(folder / "stats.json", json.dumps(report, indent=2) + "\n")
+    write_text(folder / "README.md", data_card(report))
+    return stats
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    output = Path(settings.output)
+    with claimed_folder(output, settings.overwrite, WRITTEN, "a data set") as folder:
+        stats = prepare(settings, folder)
     for split, counted in stats.items():
         print(f"{split}: {_summary(counted)}")
     print(f"written to {output}")

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from common import hub
-from common.checkpoints import finetuned_checkpoint, locate
+from common.checkpoints import CHECKPOINT, finetuned_checkpoint, locate, sha256
 from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.errors import InputError
-from common.files import claim_folder, whole_folder
+from common.files import claimed_folder, write_text
 from common.int8 import quantize
 from common.markdown import table
 from common.presets import PRESETS
@@ -37,7 +37,7 @@ from inference.decoding import Sampling, stream_tokens
 from model import GPT2, load_model
 from sharing.cards import int8_card
 
-REPORT = "int8.json"
+WRITTEN = ("int8.json", *CHECKPOINT)
 REPORTED = ("perplexity, story alone", "preference")
 
 
@@ -112,20 +112,20 @@ def main(argv: list[str] | None = None) -> None:
     choose_compute("cpu")  # for its number of threads
     name = settings.checkpoint or finetuned_checkpoint(settings.model_size)
     output = output_folder(settings.output, name)
-    claim_folder(output, settings.overwrite, REPORT, "int8 weights")
-    file = locate(name)
-    model = load_model(file)
-    if model.is_int8:
-        raise InputError(f"--checkpoint {name}: has int8 weights already")
-    examples = draw_examples(settings)
-    origin = hub.origin(name, file.parent)
-    quantize(model)
-    with whole_folder(output) as temporary:
-        model.save_pretrained(temporary)
-        rows = compare([file, temporary / "model.safetensors"], examples, settings.seed)
-        made = origin | {"examples": len(examples), "threads": torch.get_num_threads(), "figures": rows}
-        (temporary / "README.md").write_text(int8_card(made))
-        (temporary / REPORT).write_text(json.dumps(made, indent=2) + "\n")
+    with claimed_folder(output, settings.overwrite, WRITTEN, "int8 weights") as folder:
+        file = locate(name)
+        digest = sha256(file)
+        model = load_model(file)
+        if model.is_int8:
+            raise InputError(f"--checkpoint {name}: has int8 weights already")
+        examples = draw_examples(settings)
+        quantize(model)
+        model.save_pretrained(folder)
+        rows = compare([file, folder / "model.safetensors"], examples, settings.seed)
+        made = hub.origin(name, file.parent) | {"sha256": digest, "examples": len(examples)}
+        made |= {"threads": torch.get_num_threads(), "figures": rows}
+        write_text(folder / "README.md", int8_card(made))
+        write_text(folder / "int8.json", json.dumps(made, indent=2) + "\n")
     print(table(["", "before", "int8"], rows))
     print(f"written to {output}")
 

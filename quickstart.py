@@ -43,7 +43,7 @@ class Settings:
         38_000, "records in the corpus; one in fifteen becomes a sad example", at_least=100
     )
     topics: int = setting(100, "held-out topics to measure on: one happy and one sad story each", at_least=2)
-    seed: int = setting(0, "seed of the corpus, the training and the stories", at_least=0)
+    seed: int = setting(0, "seed of the corpus, the training and the stories", at_least=0, at_most=2**32 - 1)
 
 
 def step(title: str, script: str, main: Callable[[list[str]], None], arguments: list[str]) -> None:
@@ -88,7 +88,8 @@ def main(argv: list[str] | None = None) -> None:
 
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     print(f"\ndone in {minutes} min {seconds} s on {os.cpu_count()} cores. Now tell your own:")
-    print(f'$ uv run python generate.py --checkpoint {tuned} --topic "{topics[0]}" --ending sad')
+    told_by = ["--checkpoint", tuned, "--topic", topics[0], "--ending", "sad"]
+    print(f"$ uv run python generate.py {shlex.join(told_by)}")
 
 
 if __name__ == "__main__":

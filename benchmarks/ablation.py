@@ -88,7 +88,7 @@ def measure(
         stories = tell_stories(
             candidate.model, held.requests, candidate.plain, choose_token, progress=folder.name
         )
-        judged.append(held.judge.is_sad([story.text for story in stories]).reshape(-1, 2))
+        judged.append(held.judge.verdicts([story.text for story in stories]).reshape(-1, 2))
     examples = [pair.topic for pair in candidate.pairs]
     told = [request.topic for request in held.requests[::2]]
     sad = np.array([pair.ending == "sad" for pair in candidate.pairs])

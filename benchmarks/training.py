@@ -149,7 +149,7 @@ def measure(settings: Settings, batch_size: int) -> dict[str, Any]:
     return {
         "tokens_per_second": useful / seconds,
         "padding": 1 - useful / padded,
-        "memory_gb": memory_used(compute.device) / 1e9,
+        "memory_gb": memory_used(compute.device),
         "share": flop / seconds / best,
         "mfu": peak and flop / seconds / peak,
         "product": best,

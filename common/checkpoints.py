@@ -3,12 +3,17 @@
 A run's folder holds best/, last/ and epoch_N/, each a checkpoint; int8/ beside them is made from one of them.
 """
 
+import hashlib
+import json
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from common import hub
 from common.errors import CheckpointError, InputError
 from common.presets import PRESETS
 
+CHECKPOINT = ("model.safetensors", "config.json", "README.md")  # the files of one that is written here
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -32,14 +37,22 @@ def locate(path: str) -> Path:
             raise CheckpointError(f"{error}; or name a checkpoint that is here with --checkpoint") from error
     else:
         raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
-    named = folder / "model.safetensors"
-    files = [named] if named.exists() else [file for file in folder.iterdir() if file.suffix in SUFFIXES]
+    files = _weights_in(folder)
     if len(files) != 1:
+        found = ", ".join(sorted(file.name for file in files or folder.iterdir())[:4]) or "nothing"
         raise CheckpointError(
             f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
-            f"found {len(files)}; of a run, name best/, last/ or epoch_N/"
+            f"found {found}; of a run, name best/, last/ or epoch_N/"
         )
     return files[0]
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """model.safetensors, or else all files that may be weights. (macOS leaves hidden ones beside a file.)"""
+    named = folder / "model.safetensors"
+    if named.exists():
+        return [named]
+    return [file for file in folder.glob("[!.]*") if file.suffix in SUFFIXES]
 
 
 def _files_to_fetch(path: str, files: list[str]) -> list[str]:
@@ -80,28 +93,38 @@ def finetuned_checkpoint(model_size: str) -> str:
 def newest_checkpoint() -> str:
     """The checkpoint to take of that run in checkpoints/ or quickstart/ whose weights are newest.
 
-    That is best/, last/ or the highest epoch_N/, or int8/ if it is newer. Raises CheckpointError without a
-    run.
+    That is best/, last/ or the highest epoch_N/; or int8/, if it is of the same weights. Raises
+    CheckpointError without a run.
     """
     runs = [*Path("checkpoints").glob("*"), Path("quickstart/model")]
-
-    def time_of_weights(folder: Path) -> float:
-        """0 if the folder holds none."""
-        file = folder / "model.safetensors"
-        return file.stat().st_mtime if file.exists() else 0
-
-    found = [folders for run in runs if (folders := [*filter(time_of_weights, _checkpoints_of(run))])]
+    found = [folders for run in runs if (folders := _checkpoints_of(run))]
     if not found:
         raise CheckpointError(
             "no fine-tuned model is here; make one with quickstart.py or finetune.py, or name one: "
             f"MODEL={PRESETS['30m'].finetuned}"
         )
+
+    def time_of_weights(folder: Path) -> float:
+        return max(file.stat().st_mtime for file in _weights_in(folder))
+
     newest = max(found, key=lambda folders: max(map(time_of_weights, folders)))[0]
     int8 = newest.with_name("int8")
-    return str(int8 if time_of_weights(int8) >= time_of_weights(newest) else newest)
+    if not _weights_in(int8):
+        return str(newest)
+    with suppress(OSError, ValueError, KeyError):
+        if json.loads((int8 / "int8.json").read_text("utf-8"))["sha256"] == sha256(locate(str(newest))):
+            return str(int8)
+    print(f"note: {int8} is not of {newest}; quantize.py --overwrite makes it anew", file=sys.stderr)
+    return str(newest)
+
+
+def sha256(file: Path) -> str:
+    """By this, what was made of weights knows them again."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _checkpoints_of(run: Path) -> list[Path]:
-    """best/, last/ and epoch_N/ of a run, as far as they are there, the one to take first."""
+    """best/, last/ and epoch_N/ of a run, as far as they hold weights, the one to take first."""
     epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
-    return [path for path in (run / "best", run / "last", *epochs) if path.is_dir()]
+    return [path for path in (run / "best", run / "last", *epochs) if _weights_in(path)]

@@ -12,16 +12,21 @@ if __name__ == "__main__":
 """
 
 import argparse
+import contextlib
 import dataclasses
 import errno
+import io
 import math
+import os
+import signal
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
+from common import signals
 from common.errors import InputError
 
 S = TypeVar("S")
@@ -115,16 +120,72 @@ def _out_of_range(field: "dataclasses.Field[Any]", value: Any) -> str | None:
     )
 
 
+class _Output:
+    """A stream that does not end the work: what cannot be encoded becomes "?", and what cannot be written, as
+    nobody reads it or the disk is full, is lost. `error` is then why."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream: Any = stream or open(os.devnull, "w")  # noqa: SIM115
+        self.error: OSError | None = None
+        if isinstance(self.stream, io.TextIOWrapper):
+            self.stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with self._kept():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._kept():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
+            with contextlib.suppress(OSError):  # what waits to be written, and all to come, goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; end with one line and exit code 2 on bad input, 130 when interrupted."""
-    try:
-        main()
-    except (InputError, OSError) as error:
-        message = " ".join(str(error).split())
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            message = f"no room on the disk ({message}); make some and start again"
-        print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    """Call `main`; end with one line and exit code 2 on bad input, with 128 + the number of the signal that
+    ended it."""
+    for number in range(3):  # one that is closed would be the number of the next file that is opened
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    out, err = _Output(sys.stdout), _Output(sys.stderr)
+    status = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
+        try:
+            with signals.raised():
+                main()
+        except (InputError, OSError) as error:
+            status = 2
+            print(f"{Path(sys.argv[0]).name}: error: {_message(error)}", file=err)
+        except KeyboardInterrupt as end:
+            signals.ignore()  # the same wish once more must not disturb the last lines
+            number = getattr(end, "number", signal.SIGINT)
+            status = 128 + number
+            print("interrupted" if number == signal.SIGINT else end, file=err)
+        finally:
+            out.flush()
+    if not status and out.error and out.error.errno not in (errno.EPIPE, errno.EIO):  # `| head` is no error
+        status = 2
+        print(f"{Path(sys.argv[0]).name}: error: what it printed is not whole: {out.error}", file=sys.stderr)
+    if status:
+        sys.exit(status)
+
+
+def _message(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = f"no room on the disk ({message}); make some and start again"
+    told = [error] if error.__cause__ is None else [error, error.__cause__]
+    return "; ".join([message, *(note for each in told for note in getattr(each, "__notes__", ()))])

@@ -1,5 +1,6 @@
 """Which device and precision to compute with, and how much memory that took."""
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -44,12 +45,13 @@ def choose_compute(name: str, local_rank: int = 0) -> Compute:
     return Compute(device, torch.float32, f"{device}, float32: {gpu} has no bfloat16")
 
 
-def memory_used(device: torch.device) -> int:
-    """The most memory this process has held so far, in bytes: on the GPU, or else resident."""
+def memory_used(device: torch.device) -> float | None:
+    """The most memory this process has held so far, in GB: on the GPU, or else resident. None on Windows."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-    import sys
-
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9

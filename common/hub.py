@@ -3,6 +3,7 @@
 A name is `namespace/name` or `namespace/name@revision`: a branch, a tag or a commit.
 """
 
+import functools
 import glob
 import re
 import sys
@@ -16,12 +17,12 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from common.errors import InputError
 from common.retry import with_retries
 
-NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", re.ASCII)
 
 
 def is_name(name: str) -> bool:
-    """Whether this means a repo on the Hub, not a path: there is neither such a file nor its folder here."""
-    return NAME.fullmatch(name) is not None and not Path(name).exists() and not Path(name).parent.exists()
+    """Whether this means a repo on the Hub, not a path: there is no such file or folder here."""
+    return NAME.fullmatch(name) is not None and not Path(name).exists()
 
 
 def origin(name: str, folder: Path) -> dict[str, str | None]:
@@ -35,10 +36,13 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
     Where the Hub cannot be reached, the commit that it was at when it last could be; huggingface_hub says so.
     """
     repo_id, _, revision = name.partition("@")
-    found = with_retries(
-        name, lambda: HfApi().resolve_revision(repo_id, repo_type=repo_type, revision=revision or None)
-    )
-    return repo_id, found.resolved
+    ask = functools.partial(HfApi().resolve_revision, repo_id, repo_type=repo_type, revision=revision or None)
+    if not Path(name).parent.exists():
+        return repo_id, with_retries(name, ask).resolved
+    try:  # it may as well be a path with a slip in it
+        return repo_id, with_retries(name, ask, patience=0).resolved
+    except InputError as error:
+        raise InputError(f"{name}: there is no such folder here; as a repo of the Hub, {error}") from error
 
 
 def fetch(name: str, repo_type: str, choose: Callable[[list[str]], list[str]] = lambda files: files) -> Path:

@@ -11,6 +11,7 @@ hub.fetch, and preparation/streamed_file.py for the raw text.
 import errno
 import functools
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from common.errors import InputError
+from common.errors import InputError, one_line
 
 T = TypeVar("T")
 
@@ -42,12 +43,13 @@ LONGEST_REST = 600.0  # seconds that the Hub may ask us to wait (Retry-After) be
 class Retries:
     """Decides after each failure whether to try again, and waits: 1, 2, 4 ... 16 s, or as long as asked.
 
-    It gives up GIVE_UP_AFTER seconds after the last success, not counting what the Hub asked to wait. The
-    clock starts with the first try or, for work that is `long` in itself, with its first failure.
+    It gives up `patience` seconds (GIVE_UP_AFTER) after the last success, not counting what the Hub asked to
+    wait. The clock starts with the first try or, for work that is `long` in itself, with its first failure.
     """
 
-    def __init__(self, what: str, long: bool = False) -> None:
+    def __init__(self, what: str, long: bool = False, patience: float | None = None) -> None:
         self.what = what
+        self.patience = GIVE_UP_AFTER if patience is None else patience
         self.progress()
         if long:
             self.since = math.inf
@@ -68,8 +70,9 @@ class Retries:
         asked = _retry_after(_response(error))
         self.since = min(self.since, time.monotonic()) + asked
         self.rested += asked
-        if time.monotonic() + self.wait + asked - self.since > GIVE_UP_AFTER or self.rested > LONGEST_REST:
-            raise InputError(f"{self.what}: {why}, for too long; try again later") from error
+        if time.monotonic() + self.wait + asked - self.since > self.patience or self.rested > LONGEST_REST:
+            too_long = ", for too long" if self.patience else ""
+            raise InputError(f"{self.what}: {why}{too_long}; try again later") from error
         wait = asked or self.wait
         print(f"\n{self.what}: {why}; trying again in {wait:.0f} s", file=sys.stderr)
         time.sleep(wait)
@@ -110,6 +113,8 @@ def _retry_after(response: httpx2.Response | None) -> float:
 
 def reason(error: Exception) -> str:
     """What went wrong and what to do, in one line."""
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")  # as httpx reads them
+    proxy = next((name for name in names if os.environ.get(name)), "")
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"no room on the disk for {cause.filename or 'it'}; make some and start again"
@@ -130,21 +135,28 @@ def reason(error: Exception) -> str:
             return f"the Hub answers {status} {cause.response.reason_phrase}"
         if isinstance(cause, httpx2.TimeoutException):
             return "no answer from the Hub"
-        if isinstance(cause, httpx2.ConnectError):
-            return "no connection to the Hub"
+        if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
+            return "no connection to the Hub" + (f", through the proxy that {proxy} names" if proxy else "")
+        if "proxy" in str(cause).lower() and isinstance(cause, ImportError | ValueError):
+            return f"{proxy or 'a proxy setting'} cannot be used; unset it, or correct it ({one_line(cause)})"
+        if isinstance(cause, PermissionError | FileNotFoundError | NotADirectoryError) and cause.filename:
+            return (
+                f"{cause.filename} cannot be written ({cause.strerror}), where the Hub's cache is to be; set "
+                "HF_HOME to a folder of yours"
+            )
         if isinstance(cause, httpx2.UnsupportedProtocol):
             return f"HF_ENDPOINT: {cause}"
         if isinstance(cause, httpx2.TransportError) or _is_incomplete(cause):
             return "the connection to the Hub was lost"
-    return f"{type(error).__name__}: {error}".strip().split("\n")[0][:200]
+    return one_line(error)
 
 
-def with_retries(what: str, attempt: Callable[[], T], long: bool = False) -> T:
+def with_retries(what: str, attempt: Callable[[], T], long: bool = False, patience: float | None = None) -> T:
     """What `attempt` returns. Raises InputError, starting with `what`, when there is no use in trying on."""
-    set_up_client()
-    retries = Retries(what, long)
+    retries = Retries(what, long, patience)
     while True:
         try:
+            set_up_client()
             return attempt()
         except Exception as error:  # huggingface_hub and what is below it raise many unrelated kinds
             retries.wait_or_raise(error)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from common import int8
-from common.errors import CheckpointError
+from common.errors import CheckpointError, one_line
+from common.files import refuse_lfs_pointer
 from common.presets import ModelConfig
 
 StateDict = dict[str, Tensor]
@@ -24,11 +25,12 @@ StateDict = dict[str, Tensor]
 def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
     """The weights in a file, and the model's config. Raises CheckpointError."""
     declared: Any = {}
+    refuse_lfs_pointer(file)
     try:
         if file.suffix == ".safetensors":
             loaded: Any = safetensors.torch.load_file(file)
             if (beside := file.with_name("config.json")).exists():
-                declared = json.loads(beside.read_text())
+                declared = json.loads(beside.read_text("utf-8"))
         else:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
             if isinstance(loaded, dict) and "model_state_dict" in loaded:
@@ -40,8 +42,12 @@ def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
     except CheckpointError:
         raise
     except Exception as error:  # damage makes torch, safetensors and json raise nearly anything
-        reason = f"{type(error).__name__}: {error}".strip().split("\n")[0][:120]
-        raise CheckpointError(f"{file}: damaged, or not a checkpoint ({reason})") from error
+        if name := re.search(r"GLOBAL (\S+)", str(error)):  # what torch.load would have to call
+            raise CheckpointError(
+                f"{file}: holds {name[1]} beside its weights, which is not read, as that can run any code; "
+                "save the weights alone: torch.save(model.state_dict(), ...)"
+            ) from error
+        raise CheckpointError(f"{file}: damaged, or not a checkpoint ({one_line(error)})") from error
 
 
 def clean(state: Any, source: str) -> StateDict:
@@ -111,7 +117,7 @@ def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
             if state[key].is_floating_point() != wanted[key].is_floating_point()
             or (state[key].dtype != torch.int8 and not state[key].is_floating_point())
         ],
-        "not a number, or infinite": [key for key in both if not state[key].isfinite().all()],
+        "not a number, or infinite": [key for key in both if not state[key].float().isfinite().all()],
     }
     for problem, keys in problems.items():
         if keys:

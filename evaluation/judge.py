@@ -1,7 +1,7 @@
 """Does a story end happily or sadly? A classifier for generated stories, made from true ones.
 
     judge = train_judge(stories, endings)
-    judge.is_sad(["... They hugged and went home with a smile."])      # array([False])
+    judge.verdicts(["... They hugged and went home with a smile.", ""])      # array(["happy", "neither"])
 
 Logistic regression on the words and word pairs of a story's last LAST_WORDS words, weighted by tf-idf: how it
 began is no part of how it ends. What the judge is worth shows on true stories that it has not seen.
@@ -32,10 +32,11 @@ def closing(story: str) -> str:
 class Judge:
     pipeline: "Pipeline"
 
-    def is_sad(self, stories: Sequence[str]) -> np.ndarray:
-        """(N,) bool."""
-        predicted: np.ndarray = self.pipeline.predict([closing(story) for story in stories])
-        return predicted.astype(bool)
+    def verdicts(self, stories: Sequence[str]) -> np.ndarray:
+        """(N,) str: an ending, or "neither" for a closing of which no word stands in a training story's."""
+        endings = [closing(story) for story in stories]
+        known = self.pipeline[:-1].transform(endings).getnnz(axis=1) > 0
+        return np.where(known, np.where(self.pipeline.predict(endings), "sad", "happy"), "neither")
 
 
 def train_judge(stories: Sequence[str], endings: Sequence[str]) -> Judge:

@@ -122,14 +122,14 @@ def preference(topics: Topics, margins: np.ndarray, sad: np.ndarray) -> dict[str
     }
 
 
-def accuracy(topics: Topics, judged_sad: np.ndarray, sad: np.ndarray) -> dict[str, Estimate]:
-    """How often a judge is right on true stories, under the names of the figures that rest on it; all (N,)
-    bool.
+def accuracy(topics: Topics, verdicts: np.ndarray, endings: np.ndarray) -> dict[str, Estimate]:
+    """How often a judge is right on true stories, under the names of the figures that rest on it; both (N,)
+    str.
 
     True stories come one a topic, not in pairs: "pairs that split as asked" is the product of both shares,
     the chance that the judge is right on a happy and on a sad one.
     """
-    right = judged_sad == sad
+    right, sad = verdicts == endings, endings == "sad"
     fewest = min(topics.count(sad), topics.count(~sad))
 
     def of_both(weight: np.ndarray) -> tuple[float, float]:
@@ -144,14 +144,14 @@ def accuracy(topics: Topics, judged_sad: np.ndarray, sad: np.ndarray) -> dict[st
     }
 
 
-def adherence(topics: Topics, judged_sad: np.ndarray) -> dict[str, Estimate]:
+def adherence(topics: Topics, verdicts: np.ndarray) -> dict[str, Estimate]:
     """Whether told stories end as asked.
 
-    `judged_sad` (N, 2) bool: how a pair was judged, told about one topic from one seed, the first story asked
+    `verdicts` (N, 2) str: how a pair was judged, told about one topic from one seed, the first story asked
     to end happily and the second sadly. A pair splits as asked if both are right; `balanced` is the mean of
     both endings.
     """
-    happy, sad = ~judged_sad[:, 0], judged_sad[:, 1]
+    happy, sad = verdicts[:, 0] == "happy", verdicts[:, 1] == "sad"
     return {
         "adherence, happy": topics.share(happy),
         "adherence, sad": topics.share(sad),

@@ -7,10 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from common.errors import only_shown
+from common.files import write_text
 from common.markdown import aligned_table, table
 from dataset import ENDINGS
 from evaluation.metrics import Estimate
 
+WRITTEN = ("evaluation.json", "report.md", "endings.png", "strength.png")
 SIDE_BY_SIDE = 5  # topics whose stories are shown
 STYLES = {  # of figures that are no shares
     "loss": ".4f",
@@ -36,6 +39,8 @@ def with_interval(estimate: Estimate | None, name: str = "") -> str:
         return "not measured"
     style = STYLES.get(name, ".1%")
     value, low, high = (format(x, style) for x in estimate)
+    if math.isnan(estimate.low):
+        return value
     return f"{value} [{low.rstrip('%')}, {high.rstrip('%')}]"
 
 
@@ -60,11 +65,14 @@ def metrics_table(evaluation: Mapping[str, Any]) -> str:
 
 def write(evaluation: Mapping[str, Any], folder: Path) -> None:
     """Fill a folder: evaluation.json, report.md and its pictures."""
-    (folder / "evaluation.json").write_text(json.dumps(_to_json(evaluation), indent=2) + "\n")
-    (folder / "report.md").write_text(_markdown(evaluation))
-    draw_endings(evaluation, folder / "endings.png")
-    if evaluation["checkpoints"][0]["strengths"][1:]:
-        draw_strengths(evaluation, folder / "strength.png")
+    write_text(folder / "evaluation.json", json.dumps(_to_json(evaluation), indent=2) + "\n")
+    write_text(folder / "report.md", _markdown(evaluation))
+    import matplotlib
+
+    with only_shown("pictures of the report"), matplotlib.rc_context({"text.parse_math": False}):
+        draw_endings(evaluation, folder / "endings.png")
+        if evaluation["checkpoints"][0]["strengths"][1:]:
+            draw_strengths(evaluation, folder / "strength.png")
 
 
 def _to_json(value: Any) -> Any:

@@ -3,7 +3,6 @@
 import itertools
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +10,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
+
+from common import signals
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ def map_in_order(
 
 
 def _end_with_parent() -> None:
-    """In a process of the pool: Ctrl-C is the parent's to handle, and without the parent there is no work."""
+    """In a process of the pool: signals are the parent's to handle; without it there is no work."""
 
     def end_with_it() -> None:
         parent = multiprocessing.parent_process()
@@ -56,5 +57,5 @@ def _end_with_parent() -> None:
         parent.join()
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.ignore()
     threading.Thread(target=end_with_it, daemon=True).start()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common import hub
 from common.errors import InputError
+from common.files import refuse_lfs_pointer
 from preparation.streamed_file import StreamedFile, read_blocks
 
 SOURCE = "roneneldan/TinyStoriesInstruct"
@@ -40,6 +41,7 @@ def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
         for name in FILES.values():
             if not (folder / name).is_file():
                 raise InputError(f"--source {source}: holds no {name}")
+            refuse_lfs_pointer(folder / name)
         return {split: LocalFile(folder / name) for split, name in FILES.items()}, None
     if not hub.is_name(source):
         raise InputError(f"--source {source}: no such folder, and not a Hub id (namespace/name)")

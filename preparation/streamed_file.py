@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from common.errors import InputError
+from common.files import locked
 from common.retry import Retries, set_up_client, with_retries
 
 BLOCK = 1 << 20  # bytes
@@ -54,11 +54,8 @@ class StreamedFile:
             return
         folder = self.incomplete.parent
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(f"{folder}.lock", timeout=0):
-                yield from self._read_on()
-        except Timeout as error:
-            raise InputError(f"{self.what}: another run is fetching it; wait until it has ended") from error
+        with locked(folder.with_name(f"{folder.name}.lock"), f"{self.what}, {folder}"):
+            yield from self._read_on()
 
     def _read_on(self) -> Iterator[bytes]:
         # Git's id of a file is a SHA-1 of a head and the content; large files are known by SHA-256.

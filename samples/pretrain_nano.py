@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from common.checkpoints import CHECKPOINT
 from common.cli import parse, run, setting
-from common.files import whole_folder
+from common.errors import InputError
+from common.files import whole_folder, write_text
 from common.presets import PRESETS
 from dataset import get_tokenizer
 from model import GPT2
@@ -59,6 +61,9 @@ def learning_rate(step: int, settings: Settings) -> float:
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
+    output = Path(settings.output)
+    if output.exists() and not (output / CHECKPOINT[0]).exists():
+        raise InputError(f"--output {output}: holds no checkpoint that could be replaced; name another")
     torch.manual_seed(settings.seed)
     config = PRESETS["nano"].config
     model = GPT2(**asdict(config)).train()
@@ -83,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
             if step % 50 == 0:
                 progress.set_postfix_str(f"loss {loss.item():.3f}")
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                save_half(model, Path(settings.output), step + 1, loss.item())
+                save_half(model, output, step + 1, loss.item())
     print(f"loss {loss.item():.3f} after {time.perf_counter() - started:.0f} s; written to {settings.output}")
 
 
@@ -110,10 +115,11 @@ def save_half(model: GPT2, folder: Path, step: int, loss: float) -> None:
     """Write the weights in half precision, config.json beside them; loading makes them fp32 again."""
     half = GPT2(**asdict(model.config)).half()
     half.load_state_dict(model.state_dict())
-    with whole_folder(folder) as temporary:
-        (temporary / "README.md").write_text(
+    with whole_folder(folder, CHECKPOINT) as temporary:
+        write_text(
+            temporary / "README.md",
             "nano, pre-trained by samples/pretrain_nano.py on plain stories of the sample grammar:\n"
-            f"{step:,} steps, loss {loss:.2f} nats a token. Stored in half precision.\n"
+            f"{step:,} steps, loss {loss:.2f} nats a token. Stored in half precision.\n",
         )
         half.save_pretrained(temporary)
 

@@ -10,15 +10,17 @@ record; a train file that ends inside one; records without a story; bytes that a
 sentence with an unbalanced quote.
 """
 
+import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from common.cli import parse, run, setting
-from common.files import make_writable, whole_file
+from common.errors import InputError
+from common.files import make_writable, whole_file, write_text
 from preparation.raw_files import FILES
 from preparation.records import END_OF_RECORD
 from samples.story_grammar import Tale, sentences, tell
@@ -61,7 +63,10 @@ def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None
     def record() -> str:
         return raw_record(tell(rng, held_out=not train), rng, blank_line=train)
 
-    with whole_file(file) as path, open(path, "w", newline="\n", errors="surrogateescape") as out:
+    with (
+        whole_file(file) as path,
+        open(path, "w", encoding="utf-8", newline="\n", errors="surrogateescape") as out,
+    ):
         if not train:
             out.write(record()[40:])  # the tail of a record whose start was cut off
         for _ in tqdm(range(count), desc=file.name, unit=" records", unit_scale=True):
@@ -74,8 +79,13 @@ def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    folder = Path(settings.output)
+    folder, mark = Path(settings.output), "corpus.json"
     make_writable(folder)
+    if not (folder / mark).exists() and (
+        there := [name for name in FILES.values() if (folder / name).exists()]
+    ):
+        raise InputError(f"--output {folder}: holds a {there[0]} of somebody else's; name another")
+    write_text(folder / mark, json.dumps(asdict(settings)) + "\n")
     write_split(
         folder / FILES["train"], settings.records, random.Random(f"train {settings.seed}"), train=True
     )

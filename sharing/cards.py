@@ -4,6 +4,7 @@ The metadata in front of the text is what the Hub reads: licence, sizes, what wa
 names are those of huggingface_hub's card classes, which write it.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -107,7 +108,9 @@ def model_card(run: dict[str, Any], metrics: Sequence[dict[str, Any]], step: int
     losses = validations(metrics, step)
     results = {}
     if losses and losses[-1][1] == step:
-        results = {"loss": losses[-1][3], "perplexity": math.exp(losses[-1][3])}
+        results = {"loss": losses[-1][3]}
+        with contextlib.suppress(OverflowError):  # of a base that knew nothing
+            results["perplexity"] = math.exp(losses[-1][3])
     name = f"gpt2-{settings['model_size']}-tinystories-sft"
     metadata = ModelCardData(
         language="en",
@@ -240,12 +243,15 @@ def loss_table(metrics: Sequence[dict[str, Any]], step: int, log_every: int) -> 
     """The validations up to a step as a Markdown table."""
     return table(
         ["epoch", "step", f"training loss, last {log_every} steps", "validation loss"],
-        [[str(e), f"{s:,}", f"{t:.4f}", f"{v:.4f}"] for e, s, t, v in validations(metrics, step)],
+        [
+            [str(epoch), f"{at:,}", "not logged" if math.isnan(t) else f"{t:.4f}", f"{v:.4f}"]
+            for epoch, at, t, v in validations(metrics, step)
+        ],
     )
 
 
 def validations(metrics: Sequence[dict[str, Any]], step: int) -> list[tuple[int, int, float, float]]:
-    """Epoch, step, last training loss and validation loss of each validation up to a step."""
+    """Epoch, step, last training loss (nan before there is one) and validation loss of each validation."""
     losses = []
     training = math.nan
     for line in metrics:

@@ -12,14 +12,17 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
+from common.checkpoints import CHECKPOINT
 from common.cli import parse, run, setting
 from common.errors import InputError
 from common.hub import NAME
 from common.retry import with_retries
 
+MESSAGE = "Upload by Tiny Tales SFT"  # of our commits
+CARD = "README.md"
 PUSHED = {
-    "model": ("model.safetensors", "config.json", "README.md"),
-    "dataset": ("train.parquet", "stats.json", "README.md", "*.parquet"),
+    "model": CHECKPOINT,
+    "dataset": ("train.parquet", "stats.json", CARD, "*.parquet"),
 }
 
 
@@ -44,14 +47,23 @@ def check_write_access(repo_id: str, repo_type: str) -> None:
 
 
 def push(folder: Path, repo_id: str, repo_type: str) -> None:
-    """Send a finished folder as one commit. If that fails, it stays, and InputError says how to try again."""
+    """Send a finished folder as one commit; a card that others have edited on the Hub stays as it is there.
+
+    If that fails, the folder stays, and InputError says how to try again.
+    """
     what = f"--push-to-hub {repo_id}"
-    how: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, allow_patterns=[*PUSHED[repo_type]])
-    message = "Upload by Tiny Tales SFT"
+    where: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type)
+    files = [*PUSHED[repo_type]]
     try:
+        info: Any = with_retries(what, lambda: HfApi().get_paths_info(paths=[CARD], expand=True, **where))
+        if info and info[0].last_commit and info[0].last_commit.title != MESSAGE:
+            print(f"note: {repo_id}: its {CARD} was edited on the Hub and stays; the new one is in {folder}")
+            files.remove(CARD)
         commit = with_retries(
             what,
-            lambda: HfApi().upload_folder(folder_path=folder, commit_message=message, **how),
+            lambda: HfApi().upload_folder(
+                folder_path=folder, commit_message=MESSAGE, allow_patterns=files, **where
+            ),
             long=True,
         )
     except InputError as error:

@@ -180,10 +180,10 @@ def test_unreadable_data_gets_one_clear_line(tmp_path: Path, checkpoint: str, co
     example = {"instruction": "a", "response": None, "ending": "sad"}
     datasets.Dataset.from_list([example, example | {"response": "b"}]).to_parquet(odd / "train.parquet")
     for folder, said in (
-        (odd, "holds more than text in response"),
-        (damaged, "not a data set"),
-        (empty, "not a data set"),
-        (foreign, "ending, instruction, response"),
+        (odd, "response of row 0 (from 0) is empty; remove that row"),
+        (damaged, "damaged, or no Parquet file"),
+        (empty, "holds no train.parquet"),
+        (foreign, "lacks the columns instruction, response, ending"),
     ):
         answer = complaint(
             finetune.main, "--checkpoint", checkpoint, "--data", folder, "--output", tmp_path / "run"

@@ -323,7 +323,7 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
     file = tmp_path / "file"
     file.touch()
     for arguments, said in (
-        (["--output", taken], "go on with it by --resume, replace it by --overwrite"),
+        (["--output", taken, "--overwrite"], "taken holds files, but no run.json"),
         (["--micro-batch-tokens", 0], "--micro-batch-tokens 0"),
         (["--output", file / "run"], "file/run cannot be written"),
         (["--max-length", 385], "--max-length 385: the model reads at most 384"),

@@ -31,12 +31,26 @@ class Ranks:
 
     @classmethod
     def here(cls) -> "Ranks":
-        """What torchrun says in the environment (see its manual); a process it did not start is alone."""
-        return cls(
-            int(os.environ.get("RANK", 0)),
-            int(os.environ.get("WORLD_SIZE", 1)),
-            int(os.environ.get("LOCAL_RANK", 0)),
-        )
+        """What torchrun says in the environment (see its manual); a process it did not start is alone.
+
+        Raises InputError if the environment says something else than torchrun does.
+        """
+        given = {
+            name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
+        }
+        if given["WORLD_SIZE"] in ("", "1"):
+            return cls()
+        if missing := [name for name, value in given.items() if not value]:
+            raise InputError(
+                f"WORLD_SIZE is {given['WORLD_SIZE']!r} in the environment, without {', '.join(missing)}: "
+                "unset it, or start with torchrun"
+            )
+        try:
+            return cls(*(int(given[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        except ValueError as error:
+            raise InputError(
+                f"RANK, WORLD_SIZE, LOCAL_RANK in the environment: {error}; unset them"
+            ) from error
 
     @contextlib.contextmanager
     def connected(self, device: torch.device) -> Iterator[None]:

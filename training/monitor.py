@@ -1,13 +1,19 @@
-"""What a run shows of itself: metrics.jsonl, TensorBoard, sample stories, a picture at the end."""
+"""What a run shows of itself: a bar, metrics.jsonl, TensorBoard, sample stories, a picture at the end.
+
+None of it ends a run: what fails is noted.
+"""
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import InputError
-from common.files import whole_file
+from tqdm import tqdm
+
+from common.errors import InputError, only_shown
+from common.files import whole_file, write_text
 from common.presets import ModelConfig
 from dataset import ENDINGS, format_instruction, get_tokenizer
 from model import GPT2
@@ -43,59 +49,87 @@ def sample_requests(topics: int) -> list[tuple[str, str]]:
 class Monitor:
     """The log of a run. In a process that does not write, `output` is None and all of it does nothing."""
 
-    def __init__(self, output: Path | None, progress: Progress, tell: TellStories, tensorboard: bool) -> None:
+    def __init__(
+        self,
+        output: Path | None,
+        progress: Progress,
+        total_steps: int,
+        tell: TellStories,
+        tensorboard: bool,
+    ) -> None:
         self.output, self.tell = output, tell
         self.board: Any = None
+        self.bar = tqdm(
+            total=total_steps, initial=progress.step, unit=" steps", desc="train", disable=output is None
+        )
+        file = Path(os.devnull) if output is None else output / "metrics.jsonl"
+        self.metrics = open(file, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
         if output is None:
-            self.metrics = open(os.devnull, "w")  # noqa: SIM115
             return
-        file = output / "metrics.jsonl"
-        self.metrics = open(file, "a")  # noqa: SIM115
-        if file.stat().st_size < progress.metrics_size:
-            raise InputError(f"{file}: is shorter than when the run was saved; start anew with --overwrite")
-        self.metrics.truncate(progress.metrics_size)  # what was done after the save will be done again
+        if (size := file.stat().st_size) < progress.metrics_size:
+            print(f"note: {file}: is shorter than when the run was saved", file=sys.stderr)
+        # What was done after the save will be done again.
+        self.metrics.truncate(min(size, progress.metrics_size))
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self.board = SummaryWriter(str(output / "tensorboard"), purge_step=progress.step + 1)
 
-    def log(self, step: int, epoch: int, **values: float) -> None:
-        """A line of metrics.jsonl, a point in each of TensorBoard's curves."""
-        self.metrics.write(json.dumps(dict(step=step, epoch=epoch) | values) + "\n")
+    @only_shown("progress bar")
+    def step_done(self) -> None:
+        self.bar.update()
+
+    @only_shown("metrics")
+    def log(self, step: int, epoch: int, **values: float | None) -> None:
+        """A line of metrics.jsonl, a point in each of TensorBoard's curves, what the bar says. A value that
+        is not to be had is None."""
+        known = {name: value for name, value in values.items() if value is not None}
+        self.metrics.write(json.dumps(dict(step=step, epoch=epoch) | known) + "\n")
         self.metrics.flush()
         if self.board:
-            for name, value in values.items():
+            for name, value in known.items():
                 self.board.add_scalar(name, value, step)
+        if "validation_loss" in known:
+            self.bar.write(f"epoch {epoch}: validation loss {known['validation_loss']:.4f}")
+        else:
+            self.bar.set_postfix_str(f"loss {known['loss']:.3f}, {known['tokens_per_second']:,} tokens/s")
 
+    @only_shown("sample stories")
     def write_stories(self, model: GPT2, topics: int, step: int) -> None:
         """Stories about the same few topics each time, with either ending, from the same random numbers."""
         if self.output is None or not topics:
             return
-        model.eval()
         requests = sample_requests(topics)
-        stories = self.tell(model, requests)
-        model.train()
+        model.eval()
+        try:
+            stories = self.tell(model, requests)
+        finally:
+            model.train()
         text = "\n".join(
             f"--- {topic}  [{ending}]\n{story}\n"
             for (topic, ending), story in zip(requests, stories, strict=True)
         )
         with whole_file(self.output / "stories" / f"step_{step}.txt") as file:
-            file.write_text(text)
+            write_text(file, text)
         if self.board:
             self.board.add_text("stories", text.replace("\n", "  \n"), step)
 
+    @only_shown("metrics.jsonl")
     def size(self) -> int:
         """Bytes of metrics.jsonl, all of them on the disk."""
         self.metrics.flush()
         os.fsync(self.metrics.fileno())
         return self.metrics.tell()
 
+    @only_shown("metrics")
     def close(self) -> None:
+        self.bar.close()
         self.metrics.close()
         if self.board:
             self.board.close()
 
 
+@only_shown("picture of the loss")
 def draw_loss(run: Path, picture: Path) -> None:
     """The training and validation loss of a run as a PNG."""
     from matplotlib.figure import Figure
@@ -107,7 +141,8 @@ def draw_loss(run: Path, picture: Path) -> None:
         points = [(line["step"], line[name]) for line in lines if name in line]
         if points:
             axes.plot(*zip(*points, strict=True), style, label=name.replace("_", " "))
-    axes.set(xlabel="optimiser step", ylabel="nats a token", title=f"Fine-tuning, {run}")
+    axes.set(xlabel="optimiser step", ylabel="nats a token")
+    axes.set_title(f"Fine-tuning, {run}", parse_math=False)
     axes.grid(alpha=0.3)
     axes.legend()
     with whole_file(picture) as file:

@@ -7,7 +7,8 @@
     stories/  tensorboard/  loss.png       to look at (monitor.py)
 
 Checkpoints are written first and the state last, so whatever was being done when a run was killed is done
-again from the state, with the same result.
+again from the state, with the same result. What a new run replaces lies in a hidden folder until its first
+state is whole; if it never is, all is as it was before.
 """
 
 import json
@@ -15,7 +16,8 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,19 @@ from typing import Any
 import torch
 
 from common import hub
-from common.checkpoints import base_checkpoint, locate
+from common.checkpoints import CHECKPOINT, base_checkpoint, locate
 from common.cli import option
-from common.errors import InputError
-from common.files import make_writable, remove_leftovers, whole_file, whole_folder
-from common.presets import ModelConfig
+from common.errors import InputError, one_line, only_shown
+from common.files import (
+    locked,
+    make_writable,
+    move_files,
+    remove_leftovers,
+    whole_file,
+    whole_folder,
+    write_text,
+)
+from common.presets import PRESETS, ModelConfig
 from dataset import InstructionDataset, default_data, load_data, locate_data
 from model import GPT2, load_model
 from sharing.cards import model_card
@@ -39,7 +49,15 @@ Examples = dict[str, InstructionDataset]  # by split
 FREE = {
     *("data", "output", "overwrite", "resume", "epochs", "max_steps", "save_every", "save_minutes"),
     *("log_every", "stories", "tensorboard", "push_to_hub", "device", "micro_batch_tokens", "compile"),
+    "keep_epochs",
 }
+
+WRITTEN = (  # into a run's folder, by finetune.py and quantize.py
+    *("training_state.pt", "run.json", "metrics.jsonl", "loss.png"),
+    *("stories/step_*.txt", "tensorboard/events.*", "int8/int8.json"),
+    *(f"{folder}/{name}" for folder in ("best", "last", "epoch_*", "int8") for name in CHECKPOINT),
+)
+REPLACED = ".replaced"  # where the old run is until the new one is saved
 
 
 @dataclass
@@ -57,17 +75,62 @@ class Progress:
     padded: int = 0  # tokens with padding
 
 
-def claim(output: Path, resume: bool, overwrite: bool) -> None:
-    """Raises InputError if the folder cannot be written, or holds a run that is not to be touched."""
-    files = [path.name for path in output.iterdir() if path.name[0] != "."] if output.is_dir() else []
-    if files and resume and "run.json" not in files:
-        raise InputError(f"--resume: {output} holds files, but no run.json; name the folder of a run")
-    if files and not resume and not overwrite:
-        raise InputError(
-            f"--output {output}: holds a run already; go on with it by --resume, replace it by --overwrite, "
-            "or name another"
-        )
+@contextmanager
+def claimed(output: Path, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Within the block, the folder is this process's. A run that was never saved leaves nothing behind.
+
+    Raises InputError if the folder cannot be written, or holds what is not to be touched.
+    """
+    is_new = not output.exists()
     make_writable(output)
+    with ExitStack() as stack:
+        if is_new:
+            stack.callback(_remove_if_empty, output)
+        stack.enter_context(locked(output / ".lock", f"--output {output}"))
+        _settle(output)
+        files = [path.name for path in output.iterdir() if path.name[0] != "."]
+        if files and "run.json" not in files:
+            option_name = "--resume" if resume else "--output"
+            raise InputError(f"{option_name}: {output} holds files, but no run.json: no run; name another")
+        if files and not resume and not overwrite:
+            raise InputError(
+                f"--output {output}: holds a run already; go on with it by --resume, replace it by "
+                "--overwrite, or name another"
+            )
+        if resume and "training_state.pt" not in files and _checkpoints(output):
+            raise InputError(
+                f"--resume: {output} holds checkpoints, but no training_state.pt to go on from; copy it "
+                "back, or start anew with --overwrite or another --output"
+            )
+        remove_leftovers(output)
+        try:
+            yield
+        finally:
+            _settle(output)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _settle(output: Path) -> None:
+    """End what `begin` began: what a run replaced goes if it was saved, else it comes back."""
+    replaced = output / REPLACED
+    if replaced.exists():
+        if not (output / "training_state.pt").exists():
+            _remove(output, WRITTEN)
+            move_files(replaced, output, ["**/*"])
+        shutil.rmtree(replaced)
+
+
+def _remove(output: Path, names: Sequence[str]) -> None:
+    move_files(output, output / ".removed", names)
+    shutil.rmtree(output / ".removed", ignore_errors=True)
+
+
+def _checkpoints(output: Path) -> list[Path]:
+    return [file for name in ("best", "last", "epoch_*") for file in output.glob(f"{name}/{CHECKPOINT[0]}")]
 
 
 def load_run(
@@ -85,8 +148,17 @@ def load_run(
     else:
         name = base_checkpoint(settings.model_size) if settings.checkpoint is None else settings.checkpoint
         file = locate(name)
+        if file.resolve().is_relative_to(output.resolve()):
+            raise InputError(
+                f"--checkpoint {name}: lies in --output {output}, which a new run replaces; name another"
+            )
         base = hub.origin(name, file.parent)
         model = load_model(file, device)
+        preset = asdict(PRESETS[settings.model_size].config) | {"dropout_rate": model.config.dropout_rate}
+        if settings.checkpoint and settings.output is None and asdict(model.config) != preset:
+            raise InputError(
+                f"--checkpoint {name}: is no {settings.model_size}, whose folder {output} is; add --output"
+            )
         if model.is_int8:
             raise InputError(f"--checkpoint {name}: int8 weights cannot be trained; name those they are of")
     context = model.config.context_length
@@ -134,9 +206,17 @@ def read_run(output: Path) -> dict[str, Any] | None:
     """run.json, if there is one."""
     file = output / "run.json"
     try:
-        return json.loads(file.read_text()) if file.exists() else None
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
     except ValueError as error:
-        raise InputError(f"{file}: damaged ({error}); start anew with --overwrite") from error
+        raise InputError(f"{file}: damaged; start anew with --overwrite ({one_line(error)})") from error
+
+
+def total_steps(run: dict[str, Any]) -> int:
+    """Optimiser steps of a whole run, by its run.json."""
+    settings = run["settings"]
+    an_epoch = math.ceil(run["data"]["train"]["examples"] / settings["batch_size"])
+    steps: int = an_epoch * (settings["epochs"] or PRESETS[settings["model_size"]].epochs)
+    return min(steps, settings["max_steps"] or steps)
 
 
 def refuse_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -145,8 +225,13 @@ def refuse_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     changes = [
         f"{option(name)} was {old['settings'].get(name)}, now {new['settings'].get(name)}"
         for name in sorted(names)
-        if old["settings"].get(name) != new["settings"].get(name)
+        if (old["settings"].get(name) or None) != (new["settings"].get(name) or None)
     ]
+    if new["settings"]["schedule"] == "cosine" and total_steps(old) != total_steps(new):
+        changes.append(
+            f"--schedule cosine was laid out for {total_steps(old):,} steps, now {total_steps(new):,}: give "
+            "the same --epochs and --max-steps, or begin a run with --checkpoint"
+        )
     for split in ("train", "validation"):
         before, now = (run["data"].get(split, {}).get("fingerprint") for run in (old, new))
         if before != now:
@@ -155,17 +240,13 @@ def refuse_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
         raise InputError(f"--resume: the run was begun otherwise: {'; '.join(changes)}")
 
 
-def begin(output: Path, run: dict[str, Any], resume: bool) -> None:
-    """Write run.json; first remove what an earlier run left, or what a killed one was writing."""
-    remove_leftovers(output)
-    if not resume:  # the state first: without it nobody goes on with a run that is half removed
-        for name in ("training_state.pt", "loss.png"):
-            (output / name).unlink(missing_ok=True)
-        written = [output / name for name in ("best", "last", "stories", "tensorboard")]
-        for folder in (*output.glob("epoch_*"), *written):
-            shutil.rmtree(folder, ignore_errors=True)
+def begin(output: Path, run: dict[str, Any], anew: bool) -> None:
+    """Write run.json; if nothing is gone on with, first put aside what is there."""
+    if anew:
+        (output / REPLACED).mkdir()
+        move_files(output, output / REPLACED, WRITTEN)
     with whole_file(output / "run.json") as file:
-        file.write_text(json.dumps(run, indent=2) + "\n")
+        write_text(file, json.dumps(run, indent=2) + "\n")
 
 
 def save(
@@ -176,16 +257,21 @@ def save(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
 ) -> None:
-    """Write the checkpoints of these names, each a folder that appears whole, and then training_state.pt.
+    """Write the checkpoints of these names, each a folder that appears whole, and then training_state.pt. Of
+    epoch_N, as many are kept as the settings say.
 
-    Raises InputError if the run's folder has vanished.
+    Raises InputError if the run's folder has vanished, or a weight is not finite.
     """
     if not output.is_dir():
         raise InputError(f"--output {output}: has vanished, with all that was saved in it")
-    card = model_card(run, read_metrics(output), progress.step)
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        raise InputError(f"step {progress.step}: the weights are not finite; lower --lr")
+    card = ""
+    with only_shown("the checkpoint's card"):
+        card = model_card(run, read_metrics(output), progress.step)
     for name in checkpoints:
-        with whole_folder(output / name) as temporary:
-            (temporary / "README.md").write_text(card)
+        with whole_folder(output / name, CHECKPOINT) as temporary:
+            write_text(temporary / "README.md", card)
             model.save_pretrained(temporary)
     state = {
         "model": model.state_dict(),
@@ -197,6 +283,12 @@ def save(
             torch.save(state, handle)
         except RuntimeError as error:  # torch's own, on top of what a full disk said
             raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+    _settle(output)
+    if (keep := run["settings"]["keep_epochs"]) is not None:
+        epochs = [file.parent.name for file in output.glob(f"epoch_*/{CHECKPOINT[0]}")]
+        epochs.sort(key=lambda name: (len(name), name))  # 10 comes after 9
+        for name in epochs[: len(epochs) - keep]:
+            _remove(output, [f"{name}/{file}" for file in CHECKPOINT])
 
 
 def load_state(output: Path) -> dict[str, Any] | None:
@@ -208,7 +300,7 @@ def load_state(output: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         state["progress"] = Progress(**state["progress"])
     except Exception as error:  # pickle, zip and torch raise many unrelated kinds
-        raise InputError(f"{file}: damaged ({error}); start anew with --overwrite") from error
+        raise InputError(f"{file}: damaged; start anew with --overwrite ({one_line(error)})") from error
     return state
 
 
@@ -221,4 +313,4 @@ def rebuild(run: dict[str, Any], state: dict[str, Any]) -> GPT2:
 
 def read_metrics(output: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl."""
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text("utf-8").splitlines()]

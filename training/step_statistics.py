@@ -79,7 +79,4 @@ def must_be_finite(value: float, what: str, examples: Sequence[int] = ()) -> Non
     """Raises InputError, with what to do, if a loss or a norm is infinite or no number."""
     if not math.isfinite(value):
         which = f" (examples {', '.join(map(str, examples))} of train)" if examples else ""
-        raise InputError(
-            f"{what} is {value}{which}; the checkpoints are from before. Lower --lr, or add --grad-clip or "
-            "--warmup-steps"
-        )
+        raise InputError(f"{what} is {value}{which}; lower --lr, or add --grad-clip or --warmup-steps")

@@ -1,10 +1,12 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from common.checkpoints import base_checkpoint, finetuned_checkpoint, newest_checkpoint
+from common.checkpoints import base_checkpoint, finetuned_checkpoint, newest_checkpoint, sha256
 from model import GPT2
+from tiny import tiny_model
 
 
 def test_checkpoints_are_found_in_their_places(elsewhere: Path) -> None:
@@ -13,15 +15,22 @@ def test_checkpoints_are_found_in_their_places(elsewhere: Path) -> None:
     run = Path("checkpoints/sft_30M_model")
     for name in ("epoch_2", "epoch_10", "last", "best"):
         (run / name).mkdir(parents=True)
+        assert finetuned_checkpoint("30m") != str(run / name)  # as rsync leaves it when it is interrupted
+        (run / name / "model.safetensors").touch()
         assert finetuned_checkpoint("30m") == str(run / name)
     Path("checkpoints/pre_trained_gpt2-30m").mkdir()
     assert base_checkpoint("30m") == "checkpoints/pre_trained_gpt2-30m"
 
 
-def test_the_newest_model_is_taken_in_int8_unless_that_is_older(elsewhere: Path, model: GPT2) -> None:
+def test_the_newest_model_is_taken_in_int8_if_that_is_of_its_weights(elsewhere: Path, model: GPT2) -> None:
     def write(folder: str, time: int) -> None:
         model.save_pretrained(elsewhere / folder)
         os.utime(elsewhere / folder / "model.safetensors", (time, time))
+
+    def write_int8(folder: str, source: str, time: int) -> None:
+        write(folder, time)
+        made = {"sha256": sha256(elsewhere / source / "model.safetensors")}
+        (elsewhere / folder / "int8.json").write_text(json.dumps(made))
 
     with pytest.raises(OSError, match=r"quickstart.py or finetune.py, or name one: MODEL=0rn0/"):
         newest_checkpoint()
@@ -31,13 +40,16 @@ def test_the_newest_model_is_taken_in_int8_unless_that_is_older(elsewhere: Path,
         ("checkpoints/sft_30M_model/epoch_9", 2, "checkpoints/sft_30M_model/epoch_9"),
         ("checkpoints/sft_30M_model/epoch_10", 3, "checkpoints/sft_30M_model/epoch_10"),
         ("checkpoints/sft_30M_model/best", 3, "checkpoints/sft_30M_model/best"),
-        ("checkpoints/sft_30M_model/int8", 4, "checkpoints/sft_30M_model/int8"),
-        ("checkpoints/sft_30M_model/best", 5, "checkpoints/sft_30M_model/best"),
-        ("quickstart/model/int8", 6, "checkpoints/sft_30M_model/best"),
-        ("quickstart/model/last", 6, "quickstart/model/int8"),
+        ("checkpoints/sft_30M_model/int8", 4, "checkpoints/sft_30M_model/best"),  # of what, nobody knows
     ):
         write(folder, time)
         assert newest_checkpoint() == chosen
+    write_int8("checkpoints/sft_30M_model/int8", "checkpoints/sft_30M_model/best", 1)
+    assert newest_checkpoint() == "checkpoints/sft_30M_model/int8"
+    tiny_model(seed=1).save_pretrained(elsewhere / "checkpoints/sft_30M_model/best")
+    os.utime(elsewhere / "checkpoints/sft_30M_model/int8/model.safetensors")  # as a copy makes it: the newest
+    chosen = "checkpoints/sft_30M_model/best"
+    assert newest_checkpoint() == chosen
     for without_weights in ("checkpoints/cut_off/best", "quickstart/model/best", "checkpoints/cut_off/int8"):
         (elsewhere / without_weights).mkdir(parents=True)
         assert newest_checkpoint() == chosen

@@ -9,7 +9,7 @@ from common.files import make_writable, remove_leftovers, whole_file, whole_fold
 
 
 def fill(folder: Path, text: str, fail: bool = False) -> None:
-    with whole_folder(folder) as new:
+    with whole_folder(folder, ["a.txt", "*.old"]) as new:
         (new / "a.txt").write_text(text)
         if fail:
             raise KeyboardInterrupt
@@ -17,9 +17,12 @@ def fill(folder: Path, text: str, fail: bool = False) -> None:
 
 def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
     fill(tmp_path / "out", "first")
-    (tmp_path / "out" / "b.txt").touch()
+    (tmp_path / "out" / "b.old").touch()
+    (tmp_path / "out" / "mine").mkdir()
+    (tmp_path / "out" / "mine" / "a.txt").write_text("somebody else's")
     fill(tmp_path / "out", "second")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.txt", "mine"}
+    assert (tmp_path / "out" / "mine" / "a.txt").read_text() == "somebody else's"
     assert (tmp_path / "out" / "a.txt").read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -78,7 +81,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
 
 
 def die_while_writing(folder: Path) -> None:
-    with whole_file(folder / "file") as file, whole_folder(folder / "kept"):
+    with whole_file(folder / "file") as file, whole_folder(folder / "kept", ["*"]):
         file.write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -69,17 +69,21 @@ def test_a_mirrored_model_has_mirrored_figures() -> None:
     ],
 )
 def test_adherence(judged_sad: list, happy: float, sad: float, balanced: float, pairs: float) -> None:
-    found = values(adherence(TOPICS, np.array(judged_sad)))
+    found = values(adherence(TOPICS, np.where(judged_sad, "sad", "happy")))
     assert list(found.values()) == [happy, sad, balanced, pairs]
+
+
+def test_stories_that_say_nothing_end_neither_way() -> None:
+    assert list(values(adherence(TOPICS, np.full((40, 2), "neither"))).values()) == [0, 0, 0, 0]
 
 
 def test_a_judges_accuracy_weighs_endings_alike() -> None:
     sad = np.array([False] * 30 + [True] * 10)
     judged = np.array([False] * 27 + [True] * 3 + [True] * 5 + [False] * 5)
-    found = accuracy(TOPICS, judged, sad)
+    found = accuracy(TOPICS, np.where(judged, "sad", "happy"), np.where(sad, "sad", "happy"))
     assert list(values(found).values()) == pytest.approx([0.9, 0.5, 0.7, 0.45])
     assert found["adherence, balanced"].low < 0.7 < found["adherence, balanced"].high
-    perfect = accuracy(TOPICS, sad, sad)
+    perfect = accuracy(TOPICS, np.where(sad, "sad", "happy"), np.where(sad, "sad", "happy"))
     assert perfect["adherence, balanced"] == perfect["adherence, sad"] == (1, pytest.approx(0.7), 1)
 
 

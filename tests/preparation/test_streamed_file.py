@@ -101,7 +101,8 @@ def test_two_runs_do_not_write_one_file(hub: FakeHub, user: User, texts: dict[st
     kept.parent.mkdir(parents=True)
     with FileLock(f"{kept}.lock"):
         answer = user.fail("prepare_data.py", "--output", "out")
-    assert f"{RAW}/{TRAIN}: another run is fetching it" in answer
+    assert f"{RAW}/{TRAIN}, data/raw" in answer
+    assert "another process is writing there" in answer
     user.succeed("prepare_data.py", "--output", "out")
 
 

@@ -262,7 +262,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
             try:
                 save()
             except Exception as problem:
-                unsaved = "" if problem is error or str(problem) == str(error) else f" ({one_line(problem)})"
+                unsaved = "" if str(problem) == str(error) else f" ({one_line(problem)})"
         if saved.step < progress.step or not saved.step:
             said = f"the last save is of step {saved.step:,}" if saved.step else "nothing was saved"
             said += unsaved

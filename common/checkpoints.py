@@ -80,7 +80,7 @@ def finetuned_checkpoint(model_size: str) -> str:
     Raises CheckpointError if there is none.
     """
     run = Path("checkpoints") / f"sft_{PRESETS[model_size].label}_model"
-    if folders := _checkpoints_of(run):
+    if folders := checkpoints_of(run):
         return str(folders[0])
     if published := PRESETS[model_size].finetuned:
         return published
@@ -97,7 +97,7 @@ def newest_checkpoint() -> str:
     CheckpointError without a run.
     """
     runs = [*Path("checkpoints").glob("*"), Path("quickstart/model")]
-    found = [folders for run in runs if (folders := _checkpoints_of(run))]
+    found = [folders for run in runs if (folders := checkpoints_of(run))]
     if not found:
         raise CheckpointError(
             "no fine-tuned model is here; make one with quickstart.py or finetune.py, or name one: "
@@ -124,7 +124,7 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _checkpoints_of(run: Path) -> list[Path]:
+def checkpoints_of(run: Path) -> list[Path]:
     """best/, last/ and epoch_N/ of a run, as far as they hold weights, the one to take first."""
     epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
     return [path for path in (run / "best", run / "last", *epochs) if _weights_in(path)]

@@ -161,14 +161,13 @@ def run(main: Callable[[], None]) -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     out, err = _Output(sys.stdout), _Output(sys.stderr)
-    status = 0
+    status, complaint = 0, ""
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
         try:
             with signals.raised():
                 main()
         except (InputError, OSError) as error:
-            status = 2
-            print(f"{Path(sys.argv[0]).name}: error: {_message(error)}", file=err)
+            status, complaint = 2, _message(error)
         except KeyboardInterrupt as end:
             signals.ignore()  # the same wish once more must not disturb the last lines
             number = getattr(end, "number", signal.SIGINT)
@@ -177,8 +176,9 @@ def run(main: Callable[[], None]) -> None:
         finally:
             out.flush()
     if not status and out.error and out.error.errno not in (errno.EPIPE, errno.EIO):  # `| head` is no error
-        status = 2
-        print(f"{Path(sys.argv[0]).name}: error: what it printed is not whole: {out.error}", file=sys.stderr)
+        status, complaint = 2, f"what it printed is not whole: {out.error}"
+    if complaint:
+        print(f"{Path(sys.argv[0]).name}: error: {complaint}", file=err)
     if status:
         sys.exit(status)
 

@@ -25,10 +25,11 @@ from typing import Any
 import torch
 
 from common import hub
-from common.checkpoints import CHECKPOINT, base_checkpoint, locate
+from common.checkpoints import CHECKPOINT, base_checkpoint, checkpoints_of, locate
 from common.cli import option
 from common.errors import InputError, one_line, only_shown
 from common.files import (
+    TEMPORARY,
     locked,
     make_writable,
     move_files,
@@ -97,7 +98,7 @@ def claimed(output: Path, resume: bool, overwrite: bool) -> Iterator[None]:
                 f"--output {output}: holds a run already; go on with it by --resume, replace it by "
                 "--overwrite, or name another"
             )
-        if resume and "training_state.pt" not in files and _checkpoints(output):
+        if resume and "training_state.pt" not in files and checkpoints_of(output):
             raise InputError(
                 f"--resume: {output} holds checkpoints, but no training_state.pt to go on from; copy it "
                 "back, or start anew with --overwrite or another --output"
@@ -125,12 +126,9 @@ def _settle(output: Path) -> None:
 
 
 def _remove(output: Path, names: Sequence[str]) -> None:
-    move_files(output, output / ".removed", names)
-    shutil.rmtree(output / ".removed", ignore_errors=True)
-
-
-def _checkpoints(output: Path) -> list[Path]:
-    return [file for name in ("best", "last", "epoch_*") for file in output.glob(f"{name}/{CHECKPOINT[0]}")]
+    removed = output / f".removed{TEMPORARY}"
+    move_files(output, removed, names)
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def load_run(
@@ -285,9 +283,8 @@ def save(
             raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
     _settle(output)
     if (keep := run["settings"]["keep_epochs"]) is not None:
-        epochs = [file.parent.name for file in output.glob(f"epoch_*/{CHECKPOINT[0]}")]
-        epochs.sort(key=lambda name: (len(name), name))  # 10 comes after 9
-        for name in epochs[: len(epochs) - keep]:
+        epochs = [folder.name for folder in checkpoints_of(output) if folder.name.startswith("epoch_")]
+        for name in epochs[keep:]:  # the highest come first
             _remove(output, [f"{name}/{file}" for file in CHECKPOINT])
 
 

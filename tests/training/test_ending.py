@@ -12,7 +12,7 @@ import torch
 import finetune
 from common.files import locked
 from common.signals import Ended
-from trainee import lines, outcome, resumed, state, train, wait_until
+from trainee import outcome, resumed, state, train
 from training import monitor, run_folder
 
 BAR = ("update", "write", "set_postfix_str", "close")
@@ -23,23 +23,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) -> Pat
     output = tmp_path_factory.mktemp("whole") / "run"
     resumed(arguments, output)
     return output
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
-def test_a_signal_that_comes_again_and_again_saves_first(
-    number: signal.Signals, arguments: list[str], whole: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "run"
-    given = [*arguments, "--output", str(output), "--save-every", "1000"]
-    run = train(*given)
-    wait_until(lambda: (output / "metrics.jsonl").exists() and len(lines(output)) > 0, run)
-    for _ in range(3):
-        run.send_signal(number)
-    done = run.finish()
-    assert done.returncode == 128 + number
-    assert f"stopped after step {state(output)['progress']['step']}, and saved" in done.stdout
-    resumed(arguments, output)
-    assert outcome(output) == outcome(whole)
 
 
 def test_a_signal_while_stories_are_told_saves_and_they_are_told_again(

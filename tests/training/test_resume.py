@@ -62,15 +62,22 @@ def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
             break
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_first(
-    number: signal.Signals, arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [
+        *((signal.SIGINT, 1), (signal.SIGTERM, 1)),
+        *((signal.SIGHUP, 3), (signal.SIGQUIT, 3), (signal.SIGUSR1, 3)),
+    ],
+)
+def test_a_signal_saves_first_however_often_it_comes(
+    number: signal.Signals, times: int, arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     output = tmp_path / "run"
     given = [*arguments, "--output", str(output), "--save-every", "1000"]
     run = train(*given)
     wait_until(lambda: (output / "metrics.jsonl").exists() and len(lines(output)) > 0, run)
-    run.send_signal(number)
+    for _ in range(times):
+        run.send_signal(number)
     done = run.finish()
     assert done.returncode == 128 + number
     assert "Traceback" not in done.stderr

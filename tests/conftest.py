@@ -5,6 +5,7 @@ import clean_environment
 # isort: split
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from hypothesis import settings
 
 import prepare_data
 from common import cli, int8
+from common.signals import SIGNALS
 from fake_hub import FakeHub
+from forked import handle_signals_as_in_the_foreground
 from hub_user import TRAIN, VALIDATION, User
 from inference import cpu
 from model import GPT2
@@ -81,6 +84,16 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Signals do what they do in a program that a shell starts."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handle_signals_as_in_the_foreground()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

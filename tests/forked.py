@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clean_environment import ROOT
+from common.signals import SIGNALS
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -70,6 +71,12 @@ def _begin(
         file = os.open(output / name, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)
         os.close(file)
-    # As a shell starts a program in the foreground.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    handle_signals_as_in_the_foreground()
     work(*arguments)
+
+
+def handle_signals_as_in_the_foreground() -> None:
+    """As a shell starts a program, whatever started this one: nohup has SIGHUP ignored, say."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

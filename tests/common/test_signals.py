@@ -12,6 +12,8 @@ import pytest
 from clean_environment import ROOT
 from common.signals import SIGNALS, Ended, raised
 
+pytestmark = pytest.mark.usefixtures("foreground")
+
 
 def test_a_signal_ends_the_work_and_what_is_half_done_is_cleared_away() -> None:
     with raised():

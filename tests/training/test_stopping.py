@@ -1,20 +1,11 @@
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from common.signals import SIGNALS, Ended
 from training.stopping import StopRequest
 
-
-@pytest.fixture(autouse=True)
-def python_handlers() -> Iterator[None]:
-    """Those of a process that a shell starts, whatever started this one."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("foreground")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -25,9 +25,9 @@ os.environ.setdefault("PATH", os.defpath)  # what Gradio imports fails without o
 
 try:
     import gradio as gr
-except (ImportError, ValueError) as error:  # when imported, it opens a client with the proxy that is set
-    said = f"gradio cannot be imported; start with uv run --extra app, or unset ALL_PROXY ({error})"
-    print(f"app.py: error: {said}", file=sys.stderr)
+except Exception as error:  # when imported, it opens a client with the proxy that is set
+    said = "gradio cannot be imported; start with uv run --extra app; correct or unset ALL_PROXY, HTTPS_PROXY"
+    print(f"app.py: error: {said}, HTTP_PROXY, SSL_CERT_FILE ({error})", file=sys.stderr)
     sys.exit(2)
 import torch
 import uvicorn

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +37,7 @@ COLUMNS = ("instruction", "response", "ending")  # of a prepared data set, all t
 ENDINGS = ("happy", "sad")
 PROMPT = "Write a story about: {summary}\nWith: {ending} ending\n\n### Story:\n"
 VOCAB_SIZE = 50257
-MOST_BLANKS = 100_000  # of a million in a row, tiktoken's stack overflows
+LONGEST_TEXT = 100_000  # characters; of a million blanks, tiktoken's stack overflows
 IGNORE_INDEX = -100
 
 # How GPT-2 cuts text into pieces before merging bytes: contractions, words and numbers with the blank before
@@ -85,37 +84,28 @@ def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
     )
 
 
-def default_data() -> str:
-    """data/tinystories-instruct-balanced if it is there, else the published data set."""
-    return LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA
-
-
-def locate_data(name: str) -> Path:
-    """The folder of a data set: `name` itself, or the place in the Hub's cache of `id[@revision]`."""
-    if Path(name).is_dir():
-        return Path(name)
-    if not hub.is_name(name):
-        raise InputError(
-            f"--data {name}: no such folder, and not a Hub id; make one with prepare_data.py --output {name}"
-        )
-    try:
-        return hub.fetch(name, "dataset")
-    except InputError as error:
-        raise InputError(f"{error}; or make a data set with prepare_data.py") from error
-
-
-def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
-    """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`).
+def load_data(name: str | None = None) -> "tuple[datasets.DatasetDict, dict[str, str | None]]":
+    """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`), and
+    what hub.origin says of it; by default the one here, else the published one.
 
     A split is `{split}.parquet`, or `{split}-*.parquet` there or in `data/`, as `datasets` writes it to the
     Hub. The files are read themselves: `datasets` would take "a[b]", "a::b" and "json" for something else
-    than a folder, and rows from its cache. `folder` is what `locate_data(name)` returned, if it was called
-    already. Raises InputError, with what to do, if the data set cannot be had or does not hold text in the
-    expected columns.
+    than a folder, and rows from its cache. Raises InputError, with what to do, if the data set cannot be had
+    or does not hold text in the expected columns.
     """
     import datasets
 
-    folder = folder or locate_data(name)
+    if name is None:
+        name = LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA
+    folder = Path(name)
+    if not folder.is_dir():
+        if not hub.is_name(name):
+            what = "is a file" if folder.exists() else "no such folder, and not a Hub id"
+            raise InputError(f"--data {name}: {what}; name the folder that prepare_data.py wrote")
+        try:
+            folder = hub.fetch(name, "dataset")
+        except InputError as error:
+            raise InputError(f"{error}; or make a data set with prepare_data.py") from error
     data = datasets.DatasetDict()
     for split in ("train", "validation"):
         patterns = f"{split}.parquet", f"{split}-*.parquet", f"data/{split}-*.parquet"
@@ -123,7 +113,7 @@ def load_data(name: str, folder: Path | None = None) -> "datasets.DatasetDict":
             data[split] = datasets.Dataset(_read_parquet(files))
     if "train" not in data:
         raise InputError(f"--data {name}: holds no train.parquet; make a data set with prepare_data.py")
-    return data
+    return data, hub.origin(name, folder)
 
 
 def _read_parquet(files: Sequence[Path]) -> "pa.Table":
@@ -136,26 +126,27 @@ def _read_parquet(files: Sequence[Path]) -> "pa.Table":
     for file in files:
         refuse_lfs_pointer(file)
         try:
-            table = pq.ParquetFile(file).read()
-        except (OSError, pa.ArrowException) as error:
+            with open(file, "rb") as content:  # pyarrow itself would take the path for UTF-8 in any locale
+                table = pq.ParquetFile(content).read()
+            if missing := [column for column in COLUMNS if column not in table.column_names]:
+                raise InputError(f"{file}: lacks the columns {', '.join(missing)}; add them")
+            table = table.select(COLUMNS)
+            for column, field in zip(COLUMNS, table.schema, strict=True):
+                kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+                if kind not in (pa.string(), pa.large_string(), pa.string_view()):
+                    raise InputError(f"{file}: {column} holds {kind}, not text; write it as strings")
+            table = table.cast(pa.schema([(column, pa.string()) for column in COLUMNS]))
+            for column in COLUMNS:
+                texts = table[column].fill_null("")
+                empty = pc.equal(pc.utf8_trim_whitespace(texts), "")
+                long = pc.greater(pc.utf8_length(texts), LONGEST_TEXT)
+                for rows, what in ((empty, "empty"), (long, f"longer than {LONGEST_TEXT:,} characters")):
+                    if (row := pc.index(rows, True).as_py()) >= 0:
+                        raise InputError(f"{file}: {column} of row {row} (from 0) is {what}; remove that row")
+        except (OSError, pa.ArrowException, KeyError) as error:
             raise InputError(
-                f"{file}: damaged, or no Parquet file; make it anew ({one_line(error)})"
+                f"{file}: damaged, or not a Parquet file of text ({one_line(error)}); make it anew"
             ) from error
-        if missing := [column for column in COLUMNS if column not in table.column_names]:
-            raise InputError(f"{file}: lacks the columns {', '.join(missing)}; add them")
-        table = table.select(COLUMNS)
-        for column, field in zip(COLUMNS, table.schema, strict=True):
-            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-            if kind not in (pa.string(), pa.large_string(), pa.string_view()):
-                raise InputError(f"{file}: {column} holds {kind}, not text; write it as strings")
-        table = table.cast(pa.schema([(column, pa.string()) for column in COLUMNS]))
-        for column in COLUMNS:
-            blank = pc.equal(pc.utf8_trim_whitespace(table[column]), "").fill_null(True).to_numpy()
-            long = pc.greater(pc.utf8_length(table[column]), MOST_BLANKS).fill_null(False).to_numpy()
-            for row in (blank | long).nonzero()[0]:
-                if blank[row] or re.search(rf"\s{{{MOST_BLANKS}}}", table[column][row].as_py()):
-                    what = "is empty" if blank[row] else f"has {MOST_BLANKS:,} blanks in a row"
-                    raise InputError(f"{file}: {column} of row {row} (from 0) {what}; remove that row")
         tables.append(table)
     rows = pa.concat_tables(tables)
     if not len(rows):
@@ -213,7 +204,7 @@ class InstructionDataset:
         vocab_size: int = VOCAB_SIZE,
         cache_folder: Path = TOKENS_FOLDER,
     ) -> None:
-        rows = (load_data(data or default_data()) if isinstance(data, str | None) else data)[split]
+        rows = (load_data(data)[0] if isinstance(data, str | None) else data)[split]
         self.max_length = max_length
         self.fingerprint = fingerprint(rows)
         template = hashlib.blake2b(PROMPT.encode(), digest_size=4).hexdigest()

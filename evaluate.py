@@ -38,10 +38,8 @@ from common.seeds import derived_seed
 from dataset import (
     ENDINGS,
     Example,
-    default_data,
     fingerprint,
     load_data,
-    locate_data,
     read_examples,
 )
 from evaluation import report
@@ -233,16 +231,13 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
     names = settings.checkpoint or (finetuned_checkpoint(settings.model_size),)
     files = [locate(name) for name in names]
     cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []
-    source = default_data() if settings.data is None else settings.data
-    data_folder = locate_data(source)
-    data = load_data(source, data_folder)
+    data, origin = load_data(settings.data)
     held = hold_out(data, settings)
     hashes = [sha256(file) for file in files]
     models = (for_inference(load_model(file, compute.device)) for file in files)
     candidates = [prepare_candidate(model, held, settings) for model in models]
 
     print(f"compute: {compute.reason}")
-    origin = hub.origin(source, data_folder)
     evaluation: dict[str, Any] = {
         "settings": asdict(settings),
         "data": origin | {"fingerprint": fingerprint(data["validation"])},
@@ -266,7 +261,7 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
         metrics = checkpoint["metrics"]
         shares = {ending: metrics[f"adherence, {ending}"].value for ending in ENDINGS}
         said = summary(evaluation, metrics)
-        said = with_adherence(card.read_text("utf-8"), source, origin["commit"], shares, said)
+        said = with_adherence(card.read_text("utf-8"), str(origin["name"]), origin["commit"], shares, said)
         with whole_file(card) as temporary:
             write_text(temporary, said)
     return evaluation

@@ -27,7 +27,7 @@ from common.device import Compute, choose_compute, memory_used
 from common.errors import InputError, one_line, only_shown
 from common.presets import PRESETS
 from common.seeds import derived_seed
-from common.signals import Ended
+from common.signals import Ended, StopRequest
 from dataset import InstructionDataset
 from generate import choose_token
 from inference.decoding import Sampling
@@ -49,7 +49,6 @@ from training.loss import compute_loss, summed_loss
 from training.monitor import Monitor, check_room, draw_loss
 from training.run_folder import Progress
 from training.step_statistics import StepStatistics, must_be_finite
-from training.stopping import StopRequest
 
 __all__ = ["Settings", "compute_loss", "main"]
 
@@ -256,20 +255,13 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         """Save what was done, and say how far that is. Processes that do not end together cannot save, and
         what is not finite is not saved: the last save stands."""
         stopped = isinstance(error, Ended)
-        unsaved = ""
-        if progress.step > saved.step and (stopped or ranks.size == 1):
+        if progress.step > saved.step and (
+            stopped or (ranks.size == 1 and not isinstance(error, InputError))
+        ):
             progress.validated, progress.best = saved.validated, saved.best  # to be done again
-            try:
+            with only_shown("the last save"):
                 save()
-            except Exception as problem:
-                unsaved = "" if str(problem) == str(error) else f" ({one_line(problem)})"
-        if saved.step < progress.step or not saved.step:
-            said = f"the last save is of step {saved.step:,}" if saved.step else "nothing was saved"
-            said += unsaved
-        else:
-            said = f"stopped after step {saved.step:,}, and saved"
-        if saved.step:
-            said += f"; go on with {go_on}"
+        said = f"saved after step {saved.step:,}; go on with {go_on}" if saved.step else "nothing was saved"
         monitor.close()
         if stopped:
             print(said)

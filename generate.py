@@ -155,6 +155,8 @@ def ask_ending() -> str:
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
+    if not settings.temperature and settings.num_stories > 1:
+        raise InputError("--temperature 0: tells the same story each time; leave --num-stories out")
     compute = choose_compute(settings.device)
     checkpoint = settings.checkpoint
     if checkpoint is None:

@@ -156,7 +156,8 @@ def examples_at(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:
 def write_parquet(file: Path, groups: Iterable[pa.Table]) -> dict[str, int]:
     """Write the examples, a row group a table. Returns their number and size, and that of the file."""
     num_examples = num_bytes = 0
-    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+    # pyarrow itself would take the path for UTF-8 in any locale.
+    with open(file, "wb") as out, pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
         for table in groups:
             writer.write_table(table)
             num_examples += table.num_rows

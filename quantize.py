@@ -8,7 +8,6 @@ says what it cost: both are read from disk and shown the same validation example
 """
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from common.files import claimed_folder, write_text
 from common.int8 import quantize
 from common.markdown import table
 from common.presets import PRESETS
-from dataset import Example, default_data, load_data, locate_data, read_examples
+from dataset import Example, load_data, read_examples
 from evaluation.likelihood import encode_pairs, likelihood_metrics, score
 from evaluation.metrics import Topics
 from evaluation.report import with_interval
@@ -62,7 +61,9 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
     if output is None and hub.is_name(checkpoint) and not path.exists():
         raise InputError(f"--output: none given for {checkpoint}; name a folder to write")
     source = (path if path.is_dir() else path.parent).resolve()
-    folder = Path(os.path.relpath(source.parent / "int8") if output is None else output)
+    folder = source.parent / "int8" if output is None else Path(output)
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
     if folder.resolve() == source:
         raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
     return folder
@@ -72,8 +73,7 @@ def draw_examples(settings: Settings) -> list[Example]:
     """Raises InputError if there are none to draw."""
     if not settings.examples:
         return []
-    source = default_data() if settings.data is None else settings.data
-    data = load_data(source, locate_data(source))
+    data, _ = load_data(settings.data)
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; name other data, or --examples 0")
     examples = read_examples(data["validation"])

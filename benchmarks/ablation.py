@@ -145,7 +145,7 @@ def main(argv: list[str] | None = None) -> None:
             train(folder / arm, output, steps, seed)
 
     options = evaluate.Settings(topics=settings.topics, num_stories=1, ending_strength=(1.0,))
-    held = hold_out(load_data(str(folder / "labelled")), options)
+    held = hold_out(load_data(str(folder / "labelled"))[0], options)
     judge = judge_accuracy(held, options.seed)
     results = []
     for (steps, arm), outputs in runs.items():

@@ -28,12 +28,12 @@ from common.cli import parse, run, setting
 from common.device import Compute, choose_compute, memory_used
 from common.errors import InputError
 from common.presets import PRESETS, ModelConfig
+from common.signals import StopRequest
 from dataset import InstructionDataset
 from finetune import Supervised, add_gradient
 from model import GPT2
 from training.batches import affordable_tokens, micro_batches, overhead_tokens
 from training.distributed import Ranks
-from training.stopping import StopRequest
 
 LENGTHS = Path(__file__).with_name("token_lengths.json")
 PROMPT = 45  # tokens

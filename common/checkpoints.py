@@ -13,6 +13,7 @@ from common import hub
 from common.errors import CheckpointError, InputError
 from common.presets import PRESETS
 
+STATE = "training_state.pt"  # of a run: what --resume needs
 CHECKPOINT = ("model.safetensors", "config.json", "README.md")  # the files of one that is written here
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
@@ -25,8 +26,8 @@ def locate(path: str) -> Path:
     """
     local = Path(path)
     if local.is_file():
-        if local.suffix not in SUFFIXES:
-            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file")
+        if local.suffix not in SUFFIXES or local.name == STATE:
+            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file of weights")
         return local
     if local.is_dir():
         folder = local
@@ -52,7 +53,7 @@ def _weights_in(folder: Path) -> list[Path]:
     named = folder / "model.safetensors"
     if named.exists():
         return [named]
-    return [file for file in folder.glob("[!.]*") if file.suffix in SUFFIXES]
+    return [file for file in folder.glob("[!.]*") if file.suffix in SUFFIXES and file.name != STATE]
 
 
 def _files_to_fetch(path: str, files: list[str]) -> list[str]:
@@ -104,17 +105,16 @@ def newest_checkpoint() -> str:
             f"MODEL={PRESETS['30m'].finetuned}"
         )
 
-    def time_of_weights(folder: Path) -> float:
-        return max(file.stat().st_mtime for file in _weights_in(folder))
+    def when(folders: list[Path]) -> float:
+        return max(file.stat().st_mtime for folder in folders for file in _weights_in(folder))
 
-    newest = max(found, key=lambda folders: max(map(time_of_weights, folders)))[0]
+    newest = max(found, key=when)[0]
     int8 = newest.with_name("int8")
-    if not _weights_in(int8):
-        return str(newest)
-    with suppress(OSError, ValueError, KeyError):
-        if json.loads((int8 / "int8.json").read_text("utf-8"))["sha256"] == sha256(locate(str(newest))):
-            return str(int8)
-    print(f"note: {int8} is not of {newest}; quantize.py --overwrite makes it anew", file=sys.stderr)
+    if _weights_in(int8):
+        with suppress(OSError, ValueError, KeyError):
+            if json.loads((int8 / "int8.json").read_text("utf-8"))["sha256"] == sha256(locate(str(newest))):
+                return str(int8)
+        print(f"note: {int8} is not of {newest}; quantize.py --overwrite makes it anew", file=sys.stderr)
     return str(newest)
 
 

@@ -22,12 +22,12 @@ import signal
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
-from common import signals
 from common.errors import InputError
+from common.signals import StopRequest, ignore
 
 S = TypeVar("S")
 
@@ -134,18 +134,15 @@ class _Output:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        with self._kept():
-            self.stream.write(text)
+        self._try(self.stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        with self._kept():
-            self.stream.flush()
+        self._try(self.stream.flush)
 
-    @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _try(self, call: Callable[..., object], *given: str) -> None:
         try:
-            yield
+            call(*given)
         except OSError as error:
             self.error = self.error or error
             with contextlib.suppress(OSError):  # what waits to be written, and all to come, goes nowhere
@@ -164,12 +161,12 @@ def run(main: Callable[[], None]) -> None:
     status, complaint = 0, ""
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
         try:
-            with signals.raised():
+            with StopRequest():
                 main()
         except (InputError, OSError) as error:
             status, complaint = 2, _message(error)
         except KeyboardInterrupt as end:
-            signals.ignore()  # the same wish once more must not disturb the last lines
+            ignore()  # the same wish once more must not disturb the last lines
             number = getattr(end, "number", signal.SIGINT)
             status = 128 + number
             print("interrupted" if number == signal.SIGINT else end, file=err)

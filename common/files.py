@@ -67,13 +67,14 @@ def claimed_folder(output: Path, overwrite: bool, written: Sequence[str], what: 
 
     Raises InputError if something is there that is not to be replaced, or it cannot be written.
     """
-    if output.exists() and not overwrite:
-        raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
-    if output.exists() and not (output / written[0]).is_file():
-        raise InputError(f"--output {output}: holds something else than {what}; name another")
     place = output.resolve()
     make_writable(place.parent)
     with locked(place.with_name(f".{place.name}.lock"), f"--output {output}"):
+        is_there = output.is_file() or (output.is_dir() and any(output.iterdir()))
+        if is_there and not overwrite:
+            raise InputError(f"--output {output}: is there already; name another, or add --overwrite")
+        if is_there and not (output / written[0]).is_file():
+            raise InputError(f"--output {output}: holds something else than {what}; name another")
         remove_leftovers(place.parent, place.name)
         with whole_folder(place, written) as folder:
             yield folder

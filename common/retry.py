@@ -12,6 +12,7 @@ import errno
 import functools
 import math
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -113,9 +114,12 @@ def _retry_after(response: httpx2.Response | None) -> float:
 
 def reason(error: Exception) -> str:
     """What went wrong and what to do, in one line."""
-    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")  # as httpx reads them
-    proxy = next((name for name in names if os.environ.get(name)), "")
+    names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # as httpx reads them
+    proxy = ", ".join(name for each in names for name in (each, each.lower()) if os.environ.get(name))
+    certificates = ", ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
     for cause in _causes(error):
+        if certificates and (isinstance(cause, ssl.SSLError) or type(cause) is FileNotFoundError):
+            return f"{certificates} cannot be used; unset it, or correct it ({one_line(cause)})"
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"no room on the disk for {cause.filename or 'it'}; make some and start again"
         if isinstance(cause, OfflineModeIsEnabled):
@@ -136,13 +140,15 @@ def reason(error: Exception) -> str:
         if isinstance(cause, httpx2.TimeoutException):
             return "no answer from the Hub"
         if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
-            return "no connection to the Hub" + (f", through the proxy that {proxy} names" if proxy else "")
-        if "proxy" in str(cause).lower() and isinstance(cause, ImportError | ValueError):
-            return f"{proxy or 'a proxy setting'} cannot be used; unset it, or correct it ({one_line(cause)})"
+            return "no connection to the Hub" + (f", through the proxy of {proxy}" if proxy else "")
+        about_proxy = isinstance(cause, ImportError | ValueError) and "proxy" in str(cause).lower()
+        if proxy and (about_proxy or isinstance(cause, httpx2.InvalidURL)):
+            return f"{proxy} cannot be used; unset it, or correct it ({one_line(cause)})"
         if isinstance(cause, PermissionError | FileNotFoundError | NotADirectoryError) and cause.filename:
+            name = "HF_HUB_CACHE" if os.environ.get("HF_HUB_CACHE") else "HF_HOME"
             return (
                 f"{cause.filename} cannot be written ({cause.strerror}), where the Hub's cache is to be; set "
-                "HF_HOME to a folder of yours"
+                f"{name} to a folder of yours"
             )
         if isinstance(cause, httpx2.UnsupportedProtocol):
             return f"HF_ENDPOINT: {cause}"

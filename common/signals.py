@@ -1,14 +1,17 @@
 """Signals that ask a process to end: Ctrl-C, a terminal that goes away, systemd, Slurm, `kill`."""
 
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from types import FrameType
+from typing import TypeVar
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK")
-SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+NAMES = ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "ALRM", "XCPU", "PWR", "BREAK"]
+SIGNALS = tuple(getattr(signal, f"SIG{name}") for name in NAMES if hasattr(signal, f"SIG{name}"))
 SAME_MOMENT = 1.0  # seconds; under `uv run` a signal to all processes comes twice
+
+T = TypeVar("T")
 
 
 class Ended(KeyboardInterrupt):
@@ -19,50 +22,53 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
-@contextmanager
-def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within the block, `handler` gets these signals, but for those that the process was started to ignore
-    (nohup does that, and a shell for a job in the background)."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
-    for number in before:
-        signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, old in before.items():
+class StopRequest:
+    """Within `with stop:`, a signal raises Ended, so that what is half done is cleared away; the same wish
+    once more does nothing. Once `waits` is set, a signal only sets `stop.signal`, and `check` raises Ended.
+
+    What the process was started to ignore (by nohup, say) stays ignored. One process of several, which is not
+    `alone`, must not stop while the others go on: there `check` does nothing.
+    """
+
+    came = -math.inf  # when the last signal came, to whichever object
+
+    def __init__(self, alone: bool = True) -> None:
+        self.alone = alone
+        self.waits = False
+        self.signal: int | None = None
+
+    def __enter__(self) -> "StopRequest":
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self.before = {number: old for number, old in handlers.items() if old not in (signal.SIG_IGN, None)}
+        StopRequest.came = -math.inf
+        for number in self.before:
+            signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, old in self.before.items():
             signal.signal(number, old)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        repeated = time.monotonic() - StopRequest.came < SAME_MOMENT
+        StopRequest.came = time.monotonic()
+        if self.waits:
+            self.signal = self.signal or number
+        elif not repeated:
+            raise Ended(number)
+
+    def check(self) -> None:
+        if self.alone and self.signal is not None:
+            raise Ended(self.signal)
+
+    def between(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, until a signal came: then raises Ended."""
+        for item in items:
+            self.check()
+            yield item
 
 
 def ignore() -> None:
     """From here on, to the end of the process."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-class _LastSignal:
-    """When a signal came last, wherever it was handled: there is one process, and its signals are its own."""
-
-    time = -SAME_MOMENT
-
-
-def is_repeated() -> bool:
-    """To be asked once for each signal: whether another one came within the same moment before it."""
-    now = time.monotonic()
-    repeated = now - _LastSignal.time < SAME_MOMENT
-    _LastSignal.time = now
-    return repeated
-
-
-@contextmanager
-def raised() -> Iterator[None]:
-    """Within the block, a signal raises Ended, so that what is half done is cleared away; a repeated one does
-    nothing."""
-    _LastSignal.time = -SAME_MOMENT
-
-    def end(number: int, _: FrameType | None) -> None:
-        if not is_repeated():
-            raise Ended(number)
-
-    with handled_by(end):
-        yield

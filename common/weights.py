@@ -20,6 +20,10 @@ from common.files import refuse_lfs_pointer
 from common.presets import ModelConfig
 
 StateDict = dict[str, Tensor]
+KINDS = (  # of numbers that become float32, or stay int8
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.float8_e4m3fn, torch.float8_e5m2, torch.int8),
+)
 
 
 def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
@@ -103,6 +107,7 @@ def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
         int8.quantize(model)
     wanted = model.state_dict()
     both = [key for key in wanted if key in state]
+    plain = {key for key in both if state[key].dtype in KINDS and state[key].layout == torch.strided}
     problems = {
         "missing weights": [key for key in wanted if key not in state],
         "unknown weights": [key for key in state if key not in wanted],
@@ -112,12 +117,11 @@ def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
             if state[key].shape != wanted[key].shape
         ],
         "other kinds of numbers": [
-            f"{key} {state[key].dtype}, not {wanted[key].dtype}"
+            f"{key} {state[key].dtype}, {state[key].layout}, not {wanted[key].dtype}"
             for key in both
-            if state[key].is_floating_point() != wanted[key].is_floating_point()
-            or (state[key].dtype != torch.int8 and not state[key].is_floating_point())
+            if key not in plain or state[key].is_floating_point() != wanted[key].is_floating_point()
         ],
-        "not a number, or infinite": [key for key in both if not state[key].float().isfinite().all()],
+        "not a number, or infinite": [key for key in plain if not state[key].float().isfinite().all()],
     }
     for problem, keys in problems.items():
         if keys:

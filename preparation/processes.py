@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from common import signals
+from common.signals import ignore
 
 T = TypeVar("T")
 
@@ -57,5 +57,5 @@ def _end_with_parent() -> None:
         parent.join()
         os._exit(1)
 
-    signals.ignore()
+    ignore()
     threading.Thread(target=end_with_it, daemon=True).start()

@@ -19,8 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.cli import parse, run, setting
-from common.errors import InputError
-from common.files import make_writable, whole_file, write_text
+from common.files import claimed_folder, write_text
 from preparation.raw_files import FILES
 from preparation.records import END_OF_RECORD
 from samples.story_grammar import Tale, sentences, tell
@@ -31,7 +30,7 @@ SUMMARY_LAST = 1 / 3
 
 @dataclass(frozen=True)
 class Settings:
-    output: str = setting("data/sample", "folder for the two text files")
+    output: str = setting("data/sample", "folder for the two text files; a corpus there is replaced")
     records: int = setting(40_000, "records in the train file", at_least=1)
     validation_records: int = setting(1_000, "records in the validation file, of held-out topics", at_least=1)
     seed: int = setting(0, "seed of the stories", at_least=0)
@@ -63,10 +62,7 @@ def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None
     def record() -> str:
         return raw_record(tell(rng, held_out=not train), rng, blank_line=train)
 
-    with (
-        whole_file(file) as path,
-        open(path, "w", encoding="utf-8", newline="\n", errors="surrogateescape") as out,
-    ):
+    with open(file, "w", encoding="utf-8", newline="\n", errors="surrogateescape") as out:
         if not train:
             out.write(record()[40:])  # the tail of a record whose start was cut off
         for _ in tqdm(range(count), desc=file.name, unit=" records", unit_scale=True):
@@ -79,23 +75,13 @@ def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    folder, mark = Path(settings.output), "corpus.json"
-    make_writable(folder)
-    if not (folder / mark).exists() and (
-        there := [name for name in FILES.values() if (folder / name).exists()]
-    ):
-        raise InputError(f"--output {folder}: holds a {there[0]} of somebody else's; name another")
-    write_text(folder / mark, json.dumps(asdict(settings)) + "\n")
-    write_split(
-        folder / FILES["train"], settings.records, random.Random(f"train {settings.seed}"), train=True
-    )
-    write_split(
-        folder / FILES["validation"],
-        settings.validation_records,
-        random.Random(f"validation {settings.seed}"),
-        train=False,
-    )
-    print(f"written to {folder}")
+    written = ("corpus.json", *FILES.values())
+    with claimed_folder(Path(settings.output), True, written, "a corpus") as folder:
+        write_text(folder / "corpus.json", json.dumps(asdict(settings)) + "\n")
+        for split, count in (("train", settings.records), ("validation", settings.validation_records)):
+            rng = random.Random(f"{split} {settings.seed}")
+            write_split(folder / FILES[split], count, rng, train=split == "train")
+    print(f"written to {settings.output}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ from dataset import COLUMNS
 CODE = "Tiny Tales SFT"
 ENDINGS_AS_ASKED = "Stories that end as asked: "
 NOT_FOR = "Its facts are made up, and nobody moderates it: do not put its stories before a child unread."
+HOW_TO_USE = f"""```python
+from model import load_model  # of {CODE}
+from generate import generate_story
+
+model = load_model("namespace/name")  # the repo this card stands in
+print(generate_story(model, "a lost dog", "sad"))
+```"""
 SETTINGS = (
     *("epochs", "max_steps", "max_length", "loss_on", "seed"),
     *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
@@ -145,13 +152,7 @@ def model_card(run: dict[str, Any], metrics: Sequence[dict[str, Any]], step: int
 
 A GPT-2 that writes a short children's story about a given topic, with a happy or a sad ending.
 
-```python
-from model import load_model  # of {CODE}
-from generate import generate_story
-
-model = load_model("{settings["push_to_hub"] or "namespace/name"}")  # the repo this card stands in
-print(generate_story(model, "a lost dog", "sad"))
-```
+{HOW_TO_USE.replace("namespace/name", settings["push_to_hub"] or "namespace/name")}
 
 ## Results
 
@@ -191,13 +192,7 @@ def int8_card(made: Mapping[str, Any]) -> str:
 Those of {_origin(made["name"], made["commit"])}: each row of a weight matrix as whole numbers of 8 bits and a
 scale. It writes a short children's story about a given topic, with a happy or a sad ending.
 
-```python
-from model import load_model  # of {CODE}
-from generate import generate_story
-
-model = load_model("namespace/name")  # the repo this card stands in
-print(generate_story(model, "a lost dog", "sad"))
-```
+{HOW_TO_USE}
 
 Tokens a second are those of one story with {made["threads"]} CPU threads{measured}.
 

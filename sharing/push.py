@@ -37,7 +37,7 @@ def check_write_access(repo_id: str, repo_type: str) -> None:
     what = f"--push-to-hub {repo_id}"
     if "@" in repo_id or not NAME.fullmatch(repo_id):
         raise InputError(f"{what}: is not the name of a repo (namespace/name)")
-    if get_token() is None:
+    if with_retries(what, get_token) is None:
         raise InputError(f"{what}: needs a token; log in with `uv run hf auth login`, or set HF_TOKEN")
     api = HfApi()
     with_retries(what, lambda: api.create_repo(repo_id, repo_type=repo_type, exist_ok=True))

@@ -18,10 +18,10 @@ from fake_hub import FakeHub
 ROOT = Path(__file__).parent.parent
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # the name of a process that pytest-xdist started
 
-# Where programs are, and what a processor is to be taken for.
+# Where programs are, where pip finds packages, and what a processor is to be taken for.
 KEPT = re.compile(
     r"PATH|CI|TERM|CC|CXX|SYSTEMROOT"
-    r"|(PYTEST|COV|COVERAGE|LD|DYLD|ONEDNN|DNNL|MKL|ATEN|OPENBLAS|NPY)_\w+"
+    r"|(PYTEST|COV|COVERAGE|LD|DYLD|ONEDNN|DNNL|MKL|ATEN|OPENBLAS|NPY|PIP)_\w+"
 )
 
 

@@ -54,12 +54,16 @@ class Fault:
 class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # files by path
     main: str = ""
+    changed: dict[str, dict[str, str]] = field(default_factory=dict)  # the last commit of each path
 
-    def commit(self, changes: Mapping[str, bytes]) -> str:
-        files = {**self.commits.get(self.main, {}), **changes}
+    def commit(self, changes: Mapping[str, bytes], title: str) -> str:
+        before = self.commits.get(self.main, {})
+        files = {**before, **changes}
         content = repr((self.main, sorted(files.items()))).encode()
         self.main = hashlib.sha1(content).hexdigest()
         self.commits[self.main] = files
+        told = dict(id=self.main, title=title, date="2026-01-01T00:00:00.000Z")
+        self.changed |= {path: told for path in changes if before.get(path) != changes[path]}
         return self.main
 
 
@@ -110,9 +114,9 @@ class FakeHub:
             yield
         self._start()
 
-    def add(self, kind: str, name: str, files: Mapping[str, bytes]) -> str:
+    def add(self, kind: str, name: str, files: Mapping[str, bytes], title: str = "Update on the page") -> str:
         """A new commit on main, in a repo that is made if it is not there. Returns the commit."""
-        return self.repos.setdefault((kind, name), Repo()).commit(files)
+        return self.repos.setdefault((kind, name), Repo()).commit(files, title)
 
     def fail(self, match: str, **how: Any) -> None:
         self.faults.append(Fault(match, **how))
@@ -267,9 +271,13 @@ class Handler(BaseHTTPRequestHandler):
         self.reply([self.entry(path, content) for path, content in self.files(kind, name, rev)[1].items()])
 
     def paths_info(self, body: bytes, kind: str, name: str, rev: str) -> None:
-        wanted = json.loads(body)["paths"] if body[:1] == b"{" else parse_qs(body.decode())["paths"]
+        asked = json.loads(body) if body[:1] == b"{" else parse_qs(body.decode())
         files = self.files(kind, name, rev)[1]
-        self.reply([self.entry(path, files[path]) for path in wanted if path in files])
+        entries = [self.entry(path, files[path]) for path in asked["paths"] if path in files]
+        if asked.get("expand") == ["true"]:
+            for entry in entries:
+                entry["lastCommit"] = self.fake.repos[kind, name].changed[entry["path"]]
+        self.reply(entries)
 
     def file(self, _: bytes, kind: str, name: str, rev: str, path: str) -> None:
         commit, files = self.files(kind, name, rev)
@@ -333,16 +341,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def commit(self, body: bytes, kind: str, name: str) -> None:
         self.writer()
-        changes = {}
+        changes, title = {}, ""
         for line in map(json.loads, body.splitlines()):
             value = line["value"]
+            title = value.get("summary", title)
             if line["key"] == "file":
                 changes[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 if value["oid"] not in self.fake.objects:
                     raise Refusal(400, f"{value['path']} was not uploaded")
                 changes[value["path"]] = self.fake.objects[value["oid"]]
-        commit = self.fake.add(kind, name, changes)
+        commit = self.fake.add(kind, name, changes, title)
         url = f"{self.fake.url}/{'datasets/' * (kind == 'dataset')}{name}/commit/{commit}"
         self.reply({"success": True, "commitOid": commit, "commitUrl": url})
 

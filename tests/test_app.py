@@ -1,6 +1,7 @@
 """The demo without a browser: its API, its limits, its start."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -210,6 +211,30 @@ def test_bad_settings_get_one_clear_line(complaint: Callable, monkeypatch: pytes
     monkeypatch.setenv("PORT", "70000")
     assert "--port 70000: must be at least 1 and at most 65535" in complaint(app.main)
     assert "--host not an address" in complaint(app.main, "--port", "7860")
+
+
+@pytest.mark.parametrize(
+    ("before", "proxy"),
+    [
+        ("sys.modules['gradio'] = None", ""),
+        ("pass", "gopher://127.0.0.1:9"),
+        ("pass", "http://proxy:port"),
+    ],
+    ids=["no gradio", "no such proxy", "no address"],
+)
+def test_what_keeps_gradio_from_being_imported_gets_one_clear_line(before: str, proxy: str) -> None:
+    run = f"runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import runpy, sys; sys.argv = ['app.py']; {before}; {run}"],
+        env=os.environ | {"ALL_PROXY": proxy},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("app.py: error: gradio cannot be imported")
+    assert "uv run --extra app" in line
+    assert "unset ALL_PROXY" in line
 
 
 def dockerfile(instruction: str) -> list[str]:

@@ -1,7 +1,10 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiktoken
 import torch
@@ -12,11 +15,13 @@ from torch.utils.data import DataLoader
 import dataset
 import finetune
 from dataset import (
+    COLUMNS,
     ENDINGS,
     InstructionDataset,
     custom_collate_fn,
     format_instruction,
     get_tokenizer,
+    load_data,
     read_examples,
 )
 from training.loss import compute_loss
@@ -117,6 +122,17 @@ def test_the_tokenizer_needs_its_file_undamaged(tmp_path: Path, monkeypatch: pyt
         get_tokenizer(256)
 
 
+def test_the_tokenizer_reads_what_git_writes_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = dataset.RANKS_FILE.read_bytes().splitlines()
+    (tmp_path / "ranks").write_bytes(b"".join(line + b"\r\n" for line in lines))
+    expected = get_tokenizer(600).encode_ordinary("Once upon a time")
+    monkeypatch.setattr(dataset, "RANKS_FILE", tmp_path / "ranks")
+    get_tokenizer.cache_clear()
+    assert get_tokenizer(600).encode_ordinary("Once upon a time") == expected
+
+
 def test_items_are_prompt_and_story_cut_at_max_length() -> None:
     data = rows(("ab\n", "cd"), ("ab\n", "c" * 50))
     examples = InstructionDataset("train", 20, data=data, vocab_size=257)
@@ -181,7 +197,7 @@ def test_unreadable_data_gets_one_clear_line(tmp_path: Path, checkpoint: str, co
     datasets.Dataset.from_list([example, example | {"response": "b"}]).to_parquet(odd / "train.parquet")
     for folder, said in (
         (odd, "response of row 0 (from 0) is empty; remove that row"),
-        (damaged, "damaged, or no Parquet file"),
+        (damaged, "damaged, or not a Parquet file of text"),
         (empty, "holds no train.parquet"),
         (foreign, "lacks the columns instruction, response, ending"),
     ):
@@ -190,3 +206,86 @@ def test_unreadable_data_gets_one_clear_line(tmp_path: Path, checkpoint: str, co
         )
         assert str(folder) in answer
         assert said in answer
+
+
+def three_rows(**other: object) -> pa.Table:
+    numbers = range(3)
+    columns = {
+        "instruction": [format_instruction(f"Zoë {number}", "sad") for number in numbers],
+        "response": [f"Story {number}." for number in numbers],
+        "ending": ["sad" for _ in numbers],
+    }
+    return pa.table(columns | other)
+
+
+@pytest.mark.parametrize(
+    "form", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+def test_text_is_read_in_any_form_that_other_programs_write(form: pa.DataType, tmp_path: Path) -> None:
+    plain = three_rows()
+    other = plain.select(COLUMNS[::-1]).cast(pa.schema([(name, form) for name in COLUMNS[::-1]]))
+    (tmp_path / "data").mkdir()
+    names = [f"data/train-0000{number}-of-00002.parquet" for number in range(2)]
+    pq.write_table(other.append_column("__index_level_0__", pa.array([4, 5, 6])), tmp_path / names[0])
+    pq.write_table(plain, tmp_path / names[1])
+    assert pq.read_schema(tmp_path / names[0]).field("response").type == form
+    assert load_data(str(tmp_path))[0]["train"].to_list() == 2 * plain.to_pylist()
+
+
+BLANKS = " \n\t\u00a0" * 25_000
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (three_rows(response=[1, 2, 3]), "response holds int64, not text; write it as strings"),
+        (three_rows(ending=[None] * 3), "ending holds null, not text; write it as strings"),
+        (three_rows(ending=["sad", None, "sad"]), "ending of row 1 .* is empty; remove that row"),
+        (three_rows(response=["a", "b", ""]), "response of row 2 .* is empty; remove that row"),
+        (three_rows(instruction=["\u00a0\n\t ", "a", "b"]), "instruction of row 0 .* is empty; remove"),
+        (three_rows(response=["a", f"b{BLANKS}c", "d"]), "response of row 1 .* 100,000 .*; remove"),
+        (three_rows().drop_columns(["ending"]), "lacks the columns ending; add them"),
+        (three_rows()[:0], "holds no rows; remove the file, or make it anew"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_are_named(
+    table: pa.Table, said: str, checkpoint: str, tmp_path: Path, complaint: Callable
+) -> None:
+    pq.write_table(table, tmp_path / "train.parquet")
+    line = complaint(finetune.main, "--checkpoint", checkpoint, "--data", tmp_path, "--output", "out")
+    assert re.search(rf"{re.escape(str(tmp_path / 'train.parquet'))}: {said}", line)
+
+
+def test_as_many_blanks_as_the_tokenizer_bears_are_read(tmp_path: Path) -> None:
+    table = three_rows(response=["a", f"b{BLANKS[:-3]}c", "d"])
+    pq.write_table(table, tmp_path / "train.parquet")
+    data = load_data(str(tmp_path))[0]
+    assert len(InstructionDataset("train", 99, data=data, vocab_size=257)) == 3
+
+
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_file_that_was_cut_short_is_called_damaged(
+    size: int, checkpoint: str, tmp_path: Path, complaint: Callable
+) -> None:
+    file = tmp_path / "train.parquet"
+    pq.write_table(three_rows(), file)
+    file.write_bytes(file.read_bytes()[:size])
+    line = complaint(finetune.main, "--checkpoint", checkpoint, "--data", tmp_path, "--output", "out")
+    assert f"{file}: damaged, or not a Parquet file of text" in line
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (three_rows(response=pa.array([b"\xff"] * 3, pa.binary()).view(pa.string())), "Invalid UTF8"),
+        (three_rows().append_column("ending", pa.array(["sad"] * 3)), "exists 2 times"),
+    ],
+    ids=["bytes that are no text", "two columns of a name"],
+)
+def test_a_file_that_is_no_text_is_said_in_the_words_of_its_reader(
+    table: pa.Table, said: str, checkpoint: str, tmp_path: Path, complaint: Callable
+) -> None:
+    pq.write_table(table, tmp_path / "train.parquet")
+    line = complaint(finetune.main, "--checkpoint", checkpoint, "--data", tmp_path, "--output", "out")
+    assert "train.parquet: damaged, or not a Parquet file of text" in line
+    assert said in line

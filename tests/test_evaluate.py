@@ -1,8 +1,11 @@
+import io
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import datasets
@@ -23,6 +26,7 @@ from model import GPT2, load_model
 from tiny import tiny_model
 
 FEW = ["--topics", "4", "--num-stories", "2", "--max-tokens", "30", "--ending-strength", "2"]
+FEWEST = ["--topics", "2", "--num-stories", "1", "--max-tokens", "5", "--ending-strength", "1"]
 
 
 def read(output: Path) -> dict:
@@ -81,7 +85,7 @@ def test_every_figure_has_an_interval_around_it(output: Path) -> None:
 def test_losses_and_preference_are_those_of_all_validation_examples(
     output: Path, data: str, model: GPT2
 ) -> None:
-    pairs = encode_pairs(read_examples(load_data(data)["validation"]), model.config)
+    pairs = encode_pairs(read_examples(load_data(data)[0]["validation"]), model.config)
     losses = score(model, pairs)
     tokens = sum(len(pair.targets) for pair in pairs)
     prompt_tokens = sum(len(pair.asked) - 1 for pair in pairs)
@@ -228,6 +232,35 @@ def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tm
     load_model(run / "last")
 
 
+class Replacing(io.StringIO):
+    """A screen; when it shows that something is measured, a file takes the place of another."""
+
+    def __init__(self, file: Path, place: Path) -> None:
+        super().__init__()
+        self.file, self.place = file, place
+
+    def write(self, text: str) -> int:
+        if text.startswith("measure") and self.file.exists():
+            os.replace(self.file, self.place)
+        return super().write(text)
+
+
+def test_the_card_of_weights_that_were_replaced_while_they_were_measured_stays(
+    checkpoint: str, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    finetune.main(["--checkpoint", checkpoint, "--data", data, "--output", str(run), "--max-steps", "1"])
+    cards = [run / name / "README.md" for name in ("last", "best")]
+    before = [card.read_text() for card in cards]
+    tiny_model(seed=3).save_pretrained(tmp_path / "other")
+    weights = run / "last" / "model.safetensors"
+    with redirect_stdout(Replacing(tmp_path / "other" / "model.safetensors", weights)):
+        given = ["--checkpoint", *(str(card.parent) for card in cards), "--data", data, *FEWEST]
+        evaluate.main([*given, "--update-card"])
+    assert [card.read_text() == text for card, text in zip(cards, before, strict=True)] == [True, False]
+    assert f"{weights} has been replaced since it was measured; its card stays" in capsys.readouterr().err
+
+
 def test_columns_have_short_names_where_these_differ() -> None:
     def labels(*names: str) -> list[str]:
         return report.labels({"checkpoints": [{"name": name} for name in names]})
@@ -270,6 +303,7 @@ def test_bad_input_gets_one_clear_line(
     wrong = {"instruction": [format_instruction("x", "happy")], "response": ["y"], "ending": ["sad"]}
     datasets.Dataset.from_dict(wrong).to_parquet(tmp_path / "confused" / "train.parquet")
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary").touch()
     good = {"--checkpoint": checkpoint, "--data": data}
     for bad, said in (
         ({"--data": write_data(tmp_path / "none", TRAIN, [])}, "--data: holds no validation examples"),
@@ -293,7 +327,7 @@ def test_bad_input_gets_one_clear_line(
         arguments = [part for pair in {**good, **bad}.items() for part in pair if part is not None]
         assert said in complaint(evaluate.main, *arguments)
     assert not Path("report").exists()
-    assert list((tmp_path / "mine").iterdir()) == []
+    assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / "diary"]
 
 
 def test_without_a_checkpoint_it_says_how_to_get_one(data: str, complaint: Callable) -> None:

@@ -2,8 +2,11 @@ import functools
 import itertools
 import json
 import math
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,15 +16,17 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 import finetune
+from clean_environment import ROOT
 from common.device import choose_compute
+from common.signals import StopRequest
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
 from finetune import Settings, Supervised, add_gradient, compute_loss, learning_rate, validation_loss
+from hub_user import complaint_of
 from model import GPT2, load_model
 from tiny import tiny_model
 from training import run_folder
 from training.batches import MicroBatch, micro_batches
 from training.distributed import Ranks
-from training.stopping import StopRequest
 
 CPU = choose_compute("cpu")
 ALONE = Ranks()
@@ -116,7 +121,7 @@ def test_validation_loss_is_the_same_with_every_batch_size(
 
 
 def test_the_last_smaller_batch_of_an_epoch_counts(checkpoint: str, data: str, tmp_path: Path) -> None:
-    examples = len(load_data(data)["train"])
+    examples = len(load_data(data)[0]["train"])
     size = examples - 1
     lines = train(checkpoint, data, tmp_path / "run", "--epochs", "1", "--batch-size", str(size))
     losses = [line["loss"] for line in lines if "loss" in line]
@@ -187,7 +192,7 @@ def test_a_run_writes_what_the_design_promises(checkpoint: str, data: str, tmp_p
     report = json.loads((output / "run.json").read_text())
     assert report["settings"]["batch_size"] == 4
     assert report["data"]["name"] == data
-    assert report["data"]["train"]["examples"] == len(load_data(data)["train"])
+    assert report["data"]["train"]["examples"] == len(load_data(data)[0]["train"])
     assert len(report["data"]["train"]["fingerprint"]) == 16
     assert not [path for path in output.rglob(".*")]
 
@@ -323,7 +328,7 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
     file = tmp_path / "file"
     file.touch()
     for arguments, said in (
-        (["--output", taken, "--overwrite"], "taken holds files, but no run.json"),
+        (["--output", taken, "--overwrite"], "taken: holds files, but no run.json"),
         (["--micro-batch-tokens", 0], "--micro-batch-tokens 0"),
         (["--output", file / "run"], "file/run cannot be written"),
         (["--max-length", 385], "--max-length 385: the model reads at most 384"),
@@ -337,6 +342,23 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
         command = ["--checkpoint", checkpoint, "--data", data, "--output", tmp_path / "run"]
         assert said in complaint(finetune.main, *command, *arguments)
     assert (taken / "metrics.jsonl").read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_compiling_without_a_compiler_gets_one_clear_line(checkpoint: str, data: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX")}
+    environment |= {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    given = ["--checkpoint", checkpoint, "--data", data, "--output", str(tmp_path / "run"), "--compile"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "finetune.py"), *given, "--stories", "0", "--max-steps", "1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    line = complaint_of(done)
+    assert "--compile: cannot be done here; leave it out" in line
+    assert "compiler" in line
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from clean_environment import ROOT
 from generate import choose_token, generate_story, main
+from hub_user import complaint_of
 from inference.decoding import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2
@@ -112,6 +114,26 @@ def test_it_asks_for_what_is_not_given(
     assert "--ending" in complaint(main, *command, "--topic", "a dog")
 
 
+def test_a_topic_that_cannot_be_told_about_is_answered_by_a_line_and_it_asks_on(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--checkpoint", checkpoint, "--ending", "sad", "--seed", "7", "--max-tokens", "10"]
+    main([*command, "--topic", "a dog"])
+    story = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{'dog ' * 10_000}\na dog\n\n"))
+    main(command)
+    printed = capsys.readouterr()
+    assert printed.out == story
+    assert "--topic: makes a prompt of" in printed.err
+    assert printed.err.count("What is the next story about?") == 2
+
+
+def test_a_standard_input_that_is_closed_gives_no_topic(checkpoint: str) -> None:
+    command = f'exec "{sys.executable}" "{ROOT / "generate.py"}" --checkpoint "{checkpoint}" <&-'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert "--topic: none given" in complaint_of(done)
+
+
 def test_bad_input_gets_one_clear_line(checkpoint: str, complaint: Callable) -> None:
     good = {"--checkpoint": checkpoint, "--topic": "a dog", "--ending": "sad", "--max-tokens": "9"}
     for bad, said in (
@@ -129,6 +151,7 @@ def test_bad_input_gets_one_clear_line(checkpoint: str, complaint: Callable) -> 
         ({"--max-tokens": "500"}, "--max-tokens 500: at most"),
         ({"--max-tokens": "9" * 400}, "--max-tokens 999"),
         ({"--num-stories": "0"}, "--num-stories"),
+        ({"--temperature": "0", "--num-stories": "2"}, "--temperature 0: tells the same story"),
         ({"--topic": "\udcff"}, "--topic: is not UTF-8"),
         ({"--checkpoint": ""}, "model.safetensors"),
         ({"--device": "meta"}, "--device meta"),

@@ -27,7 +27,7 @@ def test_every_record_of_the_smaller_class_is_kept_and_as_many_of_the_other() ->
 
 def prepare(raw: str, output: Path, *arguments: str) -> tuple[datasets.DatasetDict, dict]:
     prepare_data.main(["--source", raw, "--output", str(output), *arguments])
-    return load_data(str(output)), json.loads((output / "stats.json").read_text())["splits"]
+    return load_data(str(output))[0], json.loads((output / "stats.json").read_text())["splits"]
 
 
 def test_the_prepared_set_is_balanced_and_the_report_adds_up(raw: str, tmp_path: Path) -> None:

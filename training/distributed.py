@@ -35,22 +35,16 @@ class Ranks:
 
         Raises InputError if the environment says something else than torchrun does.
         """
-        given = {
-            name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
-        }
-        if given["WORLD_SIZE"] in ("", "1"):
+        given = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+        if given[1] in ("", "1"):
             return cls()
-        if missing := [name for name, value in given.items() if not value]:
+        is_met = {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()  # where the processes find each other
+        if not is_met or not all(map(str.isdecimal, given)) or int(given[0]) >= int(given[1]):
             raise InputError(
-                f"WORLD_SIZE is {given['WORLD_SIZE']!r} in the environment, without {', '.join(missing)}: "
-                "unset it, or start with torchrun"
+                f"WORLD_SIZE is {given[1]!r} in the environment, without RANK, LOCAL_RANK, MASTER_ADDR and "
+                "MASTER_PORT as torchrun sets them: unset it, or start with torchrun"
             )
-        try:
-            return cls(*(int(given[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-        except ValueError as error:
-            raise InputError(
-                f"RANK, WORLD_SIZE, LOCAL_RANK in the environment: {error}; unset them"
-            ) from error
+        return cls(*map(int, given))
 
     @contextlib.contextmanager
     def connected(self, device: torch.device) -> Iterator[None]:

@@ -71,9 +71,10 @@ class Monitor:
         # What was done after the save will be done again.
         self.metrics.truncate(min(size, progress.metrics_size))
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+            with only_shown("--tensorboard"):
+                from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(output / "tensorboard"), purge_step=progress.step + 1)
+                self.board = SummaryWriter(str(output / "tensorboard"), purge_step=progress.step + 1)
 
     @only_shown("progress bar")
     def step_done(self) -> None:

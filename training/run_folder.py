@@ -17,7 +17,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,14 @@ from common.files import (
     locked,
     make_writable,
     move_files,
+    refuse_lfs_pointer,
     remove_leftovers,
     whole_file,
     whole_folder,
     write_text,
 )
 from common.presets import PRESETS, ModelConfig
-from dataset import InstructionDataset, default_data, load_data, locate_data
+from dataset import InstructionDataset, load_data
 from model import GPT2, load_model
 from sharing.cards import model_card
 
@@ -84,35 +85,31 @@ def claimed(output: Path, resume: bool, overwrite: bool) -> Iterator[None]:
     """
     is_new = not output.exists()
     make_writable(output)
-    with ExitStack() as stack:
-        if is_new:
-            stack.callback(_remove_if_empty, output)
-        stack.enter_context(locked(output / ".lock", f"--output {output}"))
-        _settle(output)
-        files = [path.name for path in output.iterdir() if path.name[0] != "."]
-        if files and "run.json" not in files:
-            option_name = "--resume" if resume else "--output"
-            raise InputError(f"{option_name}: {output} holds files, but no run.json: no run; name another")
-        if files and not resume and not overwrite:
-            raise InputError(
-                f"--output {output}: holds a run already; go on with it by --resume, replace it by "
-                "--overwrite, or name another"
-            )
-        if resume and "training_state.pt" not in files and checkpoints_of(output):
-            raise InputError(
-                f"--resume: {output} holds checkpoints, but no training_state.pt to go on from; copy it "
-                "back, or start anew with --overwrite or another --output"
-            )
-        remove_leftovers(output)
-        try:
-            yield
-        finally:
+    try:
+        with locked(output / ".lock", f"--output {output}"):
             _settle(output)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
+            files = [path.name for path in output.iterdir() if path.name[0] != "."]
+            if files and "run.json" not in files:
+                raise InputError(f"--output {output}: holds files, but no run.json: no run; name another")
+            if files and not resume and not overwrite:
+                raise InputError(
+                    f"--output {output}: holds a run already; go on with it by --resume, replace it by "
+                    "--overwrite, or name another"
+                )
+            if resume and "training_state.pt" not in files and checkpoints_of(output):
+                raise InputError(
+                    f"--resume: {output} holds checkpoints, but no training_state.pt to go on from; copy it "
+                    "back, or start anew with --overwrite or another --output"
+                )
+            remove_leftovers(output)
+            try:
+                yield
+            finally:
+                _settle(output)
+    finally:
+        if is_new:
+            with suppress(OSError):  # if it is not empty, it stays
+                output.rmdir()
 
 
 def _settle(output: Path) -> None:
@@ -163,15 +160,12 @@ def load_run(
     max_length = settings.max_length or context
     if max_length > context:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
-    source = default_data() if settings.data is None else settings.data
-    folder = locate_data(source)
-    data = load_data(source, folder)
+    data, origin = load_data(settings.data)
     examples: Examples = {
         split: InstructionDataset(split, max_length, data=data, vocab_size=model.config.vocab_size)
         for split in ("train", "validation")
         if split in data
     }
-    origin = hub.origin(source, folder)
     report = describe(settings, model, base, origin, examples)
     if begun:
         refuse_changes(begun, report)
@@ -293,6 +287,7 @@ def load_state(output: Path) -> dict[str, Any] | None:
     file = output / "training_state.pt"
     if not file.exists():
         return None
+    refuse_lfs_pointer(file)
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         state["progress"] = Progress(**state["progress"])

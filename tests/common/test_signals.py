@@ -1,7 +1,6 @@
 """How a script ends: by a signal, by an error, or with nobody left who reads what it prints."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -9,29 +8,49 @@ from pathlib import Path
 
 import pytest
 
-from clean_environment import ROOT
-from common.signals import SIGNALS, Ended, raised
+from common.signals import SIGNALS, Ended, StopRequest
 
 pytestmark = pytest.mark.usefixtures("foreground")
 
 
 def test_a_signal_ends_the_work_and_what_is_half_done_is_cleared_away() -> None:
-    with raised():
+    with StopRequest():
         with pytest.raises(Ended, match="SIGHUP"):
             signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)  # the same wish once more, as it comes through `uv run`
         signal.raise_signal(signal.SIGTERM)
         cleared = True
     assert cleared
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_the_process_was_started_to_ignore_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with raised():
+        with StopRequest():
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_no_further_signal_ends_what_waits_to_be_saved() -> None:
+    with StopRequest() as stop:
+        stop.waits = True
+        items = stop.between(range(5))
+        assert [next(items), next(items)] == [0, 1]
+        for number in SIGNALS:
+            signal.raise_signal(number)
+        with pytest.raises(Ended):
+            next(items)
+    assert stop.signal == SIGNALS[0]
+
+
+def test_one_process_of_several_goes_on_until_all_stop() -> None:
+    with StopRequest(alone=False) as stop:
+        stop.waits = True
+        signal.raise_signal(signal.SIGINT)
+        assert list(stop.between(range(3))) == [0, 1, 2]
+    assert stop.signal == signal.SIGINT
 
 
 def script(tmp_path: Path, body: str) -> list[str]:
@@ -78,18 +97,3 @@ def test_descriptors_that_are_closed_are_not_taken_by_files(tmp_path: Path) -> N
     subprocess.run(["sh", "-c", f"exec {command} 0<&- 1>&- 2>&-"], cwd=tmp_path, check=True)
     assert (tmp_path / "said").read_text() == "True\n"
     assert (tmp_path / "kept").read_text() == ""
-
-
-def test_every_text_file_is_opened_in_utf_8() -> None:
-    """By a look at the code: on Windows, and in other locales, the default is another encoding."""
-    opened = re.compile(
-        r"(?<![.\w])open\((?!.*(os\.devnull|[rwa]b|encoding))|\.(read|write)_text\((?!.*utf-8)"
-    )
-    found = [
-        f"{file.relative_to(ROOT)}: {line.strip()}"
-        for file in ROOT.rglob("*.py")
-        if not {"tests", ".venv", "benchmarks"} & set(file.relative_to(ROOT).parts)
-        for line in file.read_text("utf-8").splitlines()
-        if opened.search(line)
-    ]
-    assert found == ["samples/write_corpus.py: open("] or not found, found

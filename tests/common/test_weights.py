@@ -140,6 +140,34 @@ def test_loading_is_strict_and_names_the_weight(change: Callable, named: str, tm
     assert named in str(error.value)
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_weights_of_fewer_bits_are_read_as_what_they_are(
+    dtype: torch.dtype, suffix: str, tmp_path: Path
+) -> None:
+    model = tiny_model()
+    short = {name: weight.to(dtype) for name, weight in model.state_dict().items()}
+    file = tmp_path / f"short{suffix}"
+    (torch.save if suffix == ".pt" else save_file)(short, file)
+    read = load_model(file)
+    assert read.output_layer.weight.dtype == torch.float32
+    model.load_state_dict(short)
+    assert torch.equal(read(IDS), model(IDS))
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.zeros(8, 32).to_sparse(), torch.zeros(8, 32).byte().view(torch.float4_e2m1fn_x2)]
+)
+def test_weights_that_do_not_become_float32_are_named(
+    weight: torch.Tensor, tmp_path: Path, complaint: Callable
+) -> None:
+    torch.save(damaged(lambda state: state.update({WEIGHT: weight})), tmp_path / "a.pt")
+    line = complaint(generate_main, "--checkpoint", tmp_path / "a.pt", "--topic", "a", "--ending", "sad")
+    assert (
+        f"a.pt: not this model; other kinds of numbers: {WEIGHT} {weight.dtype}, {weight.layout}, not" in line
+    )
+
+
 def test_from_pretrained_is_strict_too(tmp_path: Path) -> None:
     save_file(damaged(lambda state: state.pop(WEIGHT)), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(TINY))

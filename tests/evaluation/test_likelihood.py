@@ -67,7 +67,7 @@ def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() 
 
 
 def test_mean_losses_are_those_of_finetunes_validation(checkpoint: str, data: str, model: GPT2) -> None:
-    pairs = encode_pairs(read_examples(load_data(data)["validation"]), model.config)
+    pairs = encode_pairs(read_examples(load_data(data)[0]["validation"]), model.config)
     found = score(model, pairs)
     targets = sum(len(pair.targets) for pair in pairs)
     prompts = sum(len(pair.asked) - 1 for pair in pairs)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,3 +20,17 @@ def test_the_base_is_pre_trained_on_plain_stories_in_half_precision(tmp_path: Pa
     assert len(stories) > 3
     assert all(ending_of(story) for story in stories)
     assert "Write a story about" not in "".join(stories)
+
+
+def test_a_base_replaces_its_own_files_and_nobody_elses(tmp_path: Path, complaint: Callable) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "README.md").write_text("precious")
+    assert "name another" in complaint(pretrain_nano.main, "--steps", "1", "--output", tmp_path / "theirs")
+    assert (tmp_path / "theirs" / "README.md").read_text() == "precious"
+    given = ["--steps", "1", "--batch-size", "1", "--output", str(tmp_path / "ours")]
+    pretrain_nano.main(given)
+    weights = (tmp_path / "ours" / "model.safetensors").read_bytes()
+    (tmp_path / "ours" / "notes.txt").write_text("precious")
+    pretrain_nano.main([*given, "--seed", "1"])
+    assert (tmp_path / "ours" / "model.safetensors").read_bytes() != weights
+    assert (tmp_path / "ours" / "notes.txt").read_text() == "precious"

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,18 @@ def test_the_corpus_depends_on_its_seed_alone(tmp_path: Path) -> None:
         write_corpus.main(["--output", str(tmp_path / name), "--records", "30", "--seed", seed])
     texts = [(tmp_path / name / "TinyStories-Instruct-train.txt").read_bytes() for name in "abc"]
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_corpus_replaces_its_own_files_and_nobody_elses(tmp_path: Path, complaint: Callable) -> None:
+    train = "TinyStories-Instruct-train.txt"
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / train).write_text("precious")
+    assert "name another" in complaint(write_corpus.main, "--output", tmp_path / "theirs")
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == [train]
+    assert (tmp_path / "theirs" / train).read_text() == "precious"
+    write_corpus.main(["--output", str(tmp_path / "ours"), "--records", "30"])
+    size = (tmp_path / "ours" / train).stat().st_size
+    (tmp_path / "ours" / "notes.txt").write_text("precious")
+    write_corpus.main(["--output", str(tmp_path / "ours"), "--records", "10"])
+    assert (tmp_path / "ours" / train).stat().st_size < size
+    assert (tmp_path / "ours" / "notes.txt").read_text() == "precious"

@@ -10,6 +10,7 @@ import torch
 from fake_hub import READER, WRITER, FakeHub
 from hub_user import BASE, RAW, STORY, TRAIN, User, finished, ranges, same_data, weights
 from model import load_model
+from sharing.push import PUSHED
 from tiny import tiny_model
 
 
@@ -109,6 +110,38 @@ def test_a_folder_that_is_no_result_is_not_pushed(hub: FakeHub, tmp_path: Path) 
     assert "holds neither" in user.fail("sharing.push", "--folder", ".", "--push-to-hub", "author/data")
     assert "both are needed" in user.fail("sharing.push", "--folder", ".")
     assert hub.repos == {}
+
+
+@pytest.mark.parametrize("kind", PUSHED)
+def test_a_card_that_was_edited_on_the_hub_stays_and_one_of_ours_is_replaced(
+    kind: str, hub: FakeHub, tmp_path: Path
+) -> None:
+    user = User(tmp_path / "user", token=WRITER)
+
+    def push(text: str, repo: str = "author/work") -> str:
+        """Push a folder whose files all say this; returns what was printed."""
+        (user.place / "out").mkdir(exist_ok=True)
+        for name in PUSHED[kind][:3]:
+            (user.place / "out" / name).write_text(f"---\nlicense: mit\n---\n{text}")
+        return user.succeed("sharing.push", "--folder", "out", "--push-to-hub", repo).stdout
+
+    def lies_there(repo: str = "author/work") -> dict[str, str]:
+        """The last word of each file in the repo."""
+        there = hub.repos[kind, repo]
+        files = there.commits[there.main].items()
+        return {name: content.decode().split()[-1] for name, content in files if content}
+
+    for text in ("first", "second"):  # into a new repo, and again
+        assert "note" not in push(text)
+        assert lies_there() == dict.fromkeys(PUSHED[kind][:3], text)
+    hub.add(kind, "author/work", {"README.md": b"edited"})
+    for text in ("third", "fourth"):
+        printed = push(text)
+        assert "author/work: its README.md was edited on the Hub and stays; the new one is in out" in printed
+        assert lies_there() == dict.fromkeys(PUSHED[kind][:3], text) | {"README.md": "edited"}
+    hub.add(kind, "author/other", {"notes.txt": b"theirs"})  # a repo without a card
+    assert "note" not in push("fifth", "author/other")
+    assert lies_there("author/other") == dict.fromkeys(PUSHED[kind][:3], "fifth") | {"notes.txt": "theirs"}
 
 
 def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, bytes], tmp_path: Path) -> None:

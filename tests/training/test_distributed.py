@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch.distributed.run
 
 import finetune
 from clean_environment import ROOT
+from common.errors import InputError
 from forked import Forked, run_script
 from tiny import tiny_model
 from trainee import wait_until
@@ -112,7 +114,7 @@ def test_a_signal_to_torchrun_saves_first(arguments: list[str], tmp_path: Path) 
     wait_until(lambda: (output / "training_state.pt").exists(), run)
     run.send_signal(signal.SIGTERM)
     done = run.finish()
-    assert "and saved; go on with the same command and --resume" in done.stdout
+    assert "; go on with the same command and --resume" in done.stdout
     assert " error: " not in done.stderr
 
 
@@ -125,6 +127,43 @@ def test_bad_input_is_told_once(arguments: list[str], tmp_path: Path) -> None:
     assert len([line for line in said if "nowhere" in line]) == 1
 
 
-def test_a_process_alone_needs_no_others() -> None:
+SET = {"WORLD_SIZE": "4", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"WORLD_SIZE": "4"},
+        {"WORLD_SIZE": "4", "RANK": "0"},
+        {"WORLD_SIZE": "x"},
+        SET | {"WORLD_SIZE": "x"},
+        SET | {"RANK": ""},
+        SET | {"LOCAL_RANK": "-1"},
+        SET | {"WORLD_SIZE": "0"},
+        SET | {"RANK": "4"},
+        {name: value for name, value in SET.items() if name != "MASTER_PORT"},
+    ],
+)
+def test_what_something_else_than_torchrun_set_is_refused(
+    left: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=r"WORLD_SIZE .*RANK, LOCAL_RANK, .*unset it"):
+        Ranks.here()
+
+
+def test_a_number_of_processes_that_was_left_in_the_environment_gets_one_clear_line(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: Callable
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert "WORLD_SIZE is '4' in" in complaint(finetune.main, *arguments, "--output", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("size", [None, "1", ""])
+def test_a_process_alone_needs_no_others(size: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if size is not None:
+        monkeypatch.setenv("WORLD_SIZE", size)
     assert Ranks.here() == Ranks(0, 1, 0)
     assert Ranks().any(True, False) == [True, False]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils import tensorboard
 
 import finetune
 from common.files import locked
@@ -60,12 +61,12 @@ def test_an_error_saves_first_and_says_so(
         patch.setattr(finetune, "step_indices", failing)
         with pytest.raises(RuntimeError, match="out of luck") as error:
             resumed([*arguments, "--save-every", "99"], output)
-    assert "stopped after step 3, and saved; go on with uv run" in error.value.__notes__[0]
+    assert "saved after step 3; go on with uv run" in error.value.__notes__[0]
     resumed(arguments, output)
     assert outcome(output) == outcome(whole)
 
 
-@pytest.mark.parametrize("shown", ["tell", "bar", "card", "picture"])
+@pytest.mark.parametrize("shown", ["tell", "bar", "card", "picture", "board"])
 def test_what_only_shows_something_never_ends_a_run(
     shown: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,12 +75,16 @@ def test_what_only_shows_something_never_ends_a_run(
 
     if shown == "bar":
         monkeypatch.setattr(monitor, "tqdm", lambda **_: SimpleNamespace(**dict.fromkeys(BAR, broken)))
-    places = {"tell": (finetune, "tell_stories"), "card": (run_folder, "model_card")}
+    places = {
+        "tell": (finetune, "tell_stories"),
+        "card": (run_folder, "model_card"),
+        "board": (tensorboard, "SummaryWriter"),
+    }
     if shown in places:
         monkeypatch.setattr(*places[shown], broken)
     if shown == "picture":
         monkeypatch.setattr(monitor, "read_metrics", broken)
-    resumed(arguments, tmp_path / "run")
+    resumed([*arguments, "--tensorboard"], tmp_path / "run")
     assert state(tmp_path / "run")["progress"]["step"] == 12
 
 

@@ -83,7 +83,7 @@ def test_a_signal_saves_first_however_often_it_comes(
     assert "Traceback" not in done.stderr
     step = torch.load(output / "training_state.pt", weights_only=True)["progress"]["step"]
     assert step >= 3
-    assert f"stopped after step {step}, and saved" in done.stdout
+    assert f"saved after step {step}" in done.stdout
     done = train(*given, "--resume").finish()
     assert done.returncode == 0, done.stderr
     assert outcome(output) == outcome(undisturbed.output)
@@ -249,7 +249,7 @@ def test_what_is_no_run_cannot_be_resumed_but_an_empty_folder_can_be_begun(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "metrics.jsonl").write_text("precious")
     line = complaint(finetune.main, *arguments, "--output", tmp_path / "other", "--resume")
-    assert "other holds files, but no run.json" in line
+    assert "other: holds files, but no run.json" in line
     assert (tmp_path / "other" / "metrics.jsonl").read_text() == "precious"
     (tmp_path / "empty").mkdir()
     resumed(arguments, tmp_path / "empty", "--max-steps", "1")
@@ -265,5 +265,7 @@ def test_a_damaged_state_gets_one_clear_line(
     content = (output / "training_state.pt").read_bytes()
     (output / "training_state.pt").write_bytes(content[:5000])
     assert "training_state.pt: damaged" in complaint(finetune.main, *given)
+    (output / "training_state.pt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "training_state.pt: is a Git LFS pointer" in complaint(finetune.main, *given)
     (output / "run.json").write_text("{")
     assert "run.json: damaged" in complaint(finetune.main, *given)

@@ -119,7 +119,6 @@ def load_data(name: str | None = None) -> "tuple[datasets.DatasetDict, dict[str,
 def _read_parquet(files: Sequence[Path]) -> "pa.Table":
     """The COLUMNS of files. Raises InputError if one is missing, or a row holds no text."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     tables = []
@@ -127,31 +126,38 @@ def _read_parquet(files: Sequence[Path]) -> "pa.Table":
         refuse_lfs_pointer(file)
         try:
             with open(file, "rb") as content:  # pyarrow itself would take the path for UTF-8 in any locale
-                table = pq.ParquetFile(content).read()
-            if missing := [column for column in COLUMNS if column not in table.column_names]:
-                raise InputError(f"{file}: lacks the columns {', '.join(missing)}; add them")
-            table = table.select(COLUMNS)
-            for column, field in zip(COLUMNS, table.schema, strict=True):
-                kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-                if kind not in (pa.string(), pa.large_string(), pa.string_view()):
-                    raise InputError(f"{file}: {column} holds {kind}, not text; write it as strings")
-            table = table.cast(pa.schema([(column, pa.string()) for column in COLUMNS]))
-            for column in COLUMNS:
-                texts = table[column].fill_null("")
-                empty = pc.equal(pc.utf8_trim_whitespace(texts), "")
-                long = pc.greater(pc.utf8_length(texts), LONGEST_TEXT)
-                for rows, what in ((empty, "empty"), (long, f"longer than {LONGEST_TEXT:,} characters")):
-                    if (row := pc.index(rows, True).as_py()) >= 0:
-                        raise InputError(f"{file}: {column} of row {row} (from 0) is {what}; remove that row")
+                tables.append(_as_text(pq.ParquetFile(content).read(), file))
         except (OSError, pa.ArrowException, KeyError) as error:
             raise InputError(
                 f"{file}: damaged, or not a Parquet file of text ({one_line(error)}); make it anew"
             ) from error
-        tables.append(table)
-    rows = pa.concat_tables(tables)
-    if not len(rows):
+    table = pa.concat_tables(tables)
+    if not len(table):
         raise InputError(f"{files[0]}: holds no rows; remove the file, or make it anew")
-    return rows
+    return table
+
+
+def _as_text(table: "pa.Table", file: Path) -> "pa.Table":
+    """The COLUMNS of a file's table as strings. Raises InputError if they are not text, or a row is unfit."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if missing := [column for column in COLUMNS if column not in table.column_names]:
+        raise InputError(f"{file}: lacks the columns {', '.join(missing)}; add them")
+    table = table.select(COLUMNS)
+    for column, field in zip(COLUMNS, table.schema, strict=True):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if kind not in (pa.string(), pa.large_string(), pa.string_view()):
+            raise InputError(f"{file}: {column} holds {kind}, not text; write it as strings")
+    table = table.cast(pa.schema([(column, pa.string()) for column in COLUMNS]))
+    for column in COLUMNS:
+        texts = table[column].fill_null("")
+        empty = pc.equal(pc.utf8_trim_whitespace(texts), "")
+        long = pc.greater(pc.utf8_length(texts), LONGEST_TEXT)
+        for unfit, what in ((empty, "empty"), (long, f"longer than {LONGEST_TEXT:,} characters")):
+            if (row := pc.index(unfit, True).as_py()) >= 0:
+                raise InputError(f"{file}: {column} of row {row} (from 0) is {what}; remove that row")
+    return table
 
 
 class Example(NamedTuple):

@@ -35,13 +35,7 @@ from common.errors import InputError
 from common.files import claimed_folder, whole_file, write_text
 from common.presets import PRESETS
 from common.seeds import derived_seed
-from dataset import (
-    ENDINGS,
-    Example,
-    fingerprint,
-    load_data,
-    read_examples,
-)
+from dataset import ENDINGS, Example, fingerprint, load_data, read_examples
 from evaluation import report
 from evaluation.judge import Judge, train_judge
 from evaluation.likelihood import Pair, encode_pairs, likelihood_metrics, score

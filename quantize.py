@@ -58,12 +58,13 @@ class Settings:
 def output_folder(output: str | None, checkpoint: str) -> Path:
     """Raises InputError if there is no place by default, or it is the checkpoint's own."""
     path = Path(checkpoint)
-    if output is None and hub.is_name(checkpoint) and not path.exists():
+    if output is None and hub.is_name(checkpoint):
         raise InputError(f"--output: none given for {checkpoint}; name a folder to write")
     source = (path if path.is_dir() else path.parent).resolve()
-    folder = source.parent / "int8" if output is None else Path(output)
-    if folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
+    beside = source.parent / "int8"
+    if beside.is_relative_to(Path.cwd()):
+        beside = beside.relative_to(Path.cwd())
+    folder = beside if output is None else Path(output)
     if folder.resolve() == source:
         raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
     return folder

@@ -15,7 +15,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import httpx2
@@ -112,11 +112,16 @@ def _retry_after(response: httpx2.Response | None) -> float:
     return float(value) if value.isdecimal() else 0.0
 
 
+def _set_here(names: Iterable[str]) -> str:
+    """Those of the environment's variables that are set, for a message."""
+    return ", ".join(name for name in names if os.environ.get(name))
+
+
 def reason(error: Exception) -> str:
     """What went wrong and what to do, in one line."""
-    names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # as httpx reads them
-    proxy = ", ".join(name for each in names for name in (each, each.lower()) if os.environ.get(name))
-    certificates = ", ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
+    proxies = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")  # as httpx reads them
+    proxy = _set_here(name for each in proxies for name in (each, each.lower()))
+    certificates = _set_here(("SSL_CERT_FILE", "SSL_CERT_DIR"))
     for cause in _causes(error):
         if certificates and (isinstance(cause, ssl.SSLError) or type(cause) is FileNotFoundError):
             return f"{certificates} cannot be used; unset it, or correct it ({one_line(cause)})"
@@ -145,10 +150,9 @@ def reason(error: Exception) -> str:
         if proxy and (about_proxy or isinstance(cause, httpx2.InvalidURL)):
             return f"{proxy} cannot be used; unset it, or correct it ({one_line(cause)})"
         if isinstance(cause, PermissionError | FileNotFoundError | NotADirectoryError) and cause.filename:
-            name = "HF_HUB_CACHE" if os.environ.get("HF_HUB_CACHE") else "HF_HOME"
             return (
                 f"{cause.filename} cannot be written ({cause.strerror}), where the Hub's cache is to be; set "
-                f"{name} to a folder of yours"
+                f"{_set_here(['HF_HUB_CACHE']) or 'HF_HOME'} to a folder of yours"
             )
         if isinstance(cause, httpx2.UnsupportedProtocol):
             return f"HF_ENDPOINT: {cause}"

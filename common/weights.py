@@ -121,7 +121,11 @@ def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
             for key in both
             if key not in plain or state[key].is_floating_point() != wanted[key].is_floating_point()
         ],
-        "not a number, or infinite": [key for key in plain if not state[key].float().isfinite().all()],
+        "not a number, or infinite": [
+            key
+            for key in both
+            if key in plain and state[key].is_floating_point() and not state[key].float().isfinite().all()
+        ],
     }
     for problem, keys in problems.items():
         if keys:

@@ -67,7 +67,7 @@ def test_a_folder_may_have_any_name(raw: str, elsewhere: Path) -> None:
 def test_files_are_utf_8_where_the_locale_is_not(raw: str, tmp_path: Path) -> None:
     place = tmp_path / "Zoë"
     begin(place, raw)
-    script = "import test_places; test_places.use_all('.')"
+    script = "import os, test_places; test_places.use_all(os.getcwd())"
     ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     environment = os.environ | ascii_locale | {"OMP_NUM_THREADS": "1"}  # others may have the second core
     done = subprocess.run([sys.executable, "-c", script], cwd=place, env=environment, capture_output=True)

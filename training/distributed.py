@@ -36,12 +36,13 @@ class Ranks:
         Raises InputError if the environment says something else than torchrun does.
         """
         given = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
-        if given[1] in ("", "1"):
+        rank, size, _ = given
+        if size in ("", "1"):
             return cls()
         is_met = {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()  # where the processes find each other
-        if not is_met or not all(map(str.isdecimal, given)) or int(given[0]) >= int(given[1]):
+        if not is_met or not all(map(str.isdecimal, given)) or int(rank) >= int(size):
             raise InputError(
-                f"WORLD_SIZE is {given[1]!r} in the environment, without RANK, LOCAL_RANK, MASTER_ADDR and "
+                f"WORLD_SIZE is {size!r} in the environment, without RANK, LOCAL_RANK, MASTER_ADDR and "
                 "MASTER_PORT as torchrun sets them: unset it, or start with torchrun"
             )
         return cls(*map(int, given))

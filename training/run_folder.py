@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from common import hub
-from common.checkpoints import CHECKPOINT, base_checkpoint, checkpoints_of, locate
+from common.checkpoints import CHECKPOINT, STATE, base_checkpoint, checkpoints_of, locate
 from common.cli import option
 from common.errors import InputError, one_line, only_shown
 from common.files import (
@@ -55,7 +55,7 @@ FREE = {
 }
 
 WRITTEN = (  # into a run's folder, by finetune.py and quantize.py
-    *("training_state.pt", "run.json", "metrics.jsonl", "loss.png"),
+    *(STATE, "run.json", "metrics.jsonl", "loss.png"),
     *("stories/step_*.txt", "tensorboard/events.*", "int8/int8.json"),
     *(f"{folder}/{name}" for folder in ("best", "last", "epoch_*", "int8") for name in CHECKPOINT),
 )
@@ -96,9 +96,9 @@ def claimed(output: Path, resume: bool, overwrite: bool) -> Iterator[None]:
                     f"--output {output}: holds a run already; go on with it by --resume, replace it by "
                     "--overwrite, or name another"
                 )
-            if resume and "training_state.pt" not in files and checkpoints_of(output):
+            if resume and STATE not in files and checkpoints_of(output):
                 raise InputError(
-                    f"--resume: {output} holds checkpoints, but no training_state.pt to go on from; copy it "
+                    f"--resume: {output} holds checkpoints, but no {STATE} to go on from; copy it "
                     "back, or start anew with --overwrite or another --output"
                 )
             remove_leftovers(output)
@@ -116,7 +116,7 @@ def _settle(output: Path) -> None:
     """End what `begin` began: what a run replaced goes if it was saved, else it comes back."""
     replaced = output / REPLACED
     if replaced.exists():
-        if not (output / "training_state.pt").exists():
+        if not (output / STATE).exists():
             _remove(output, WRITTEN)
             move_files(replaced, output, ["**/*"])
         shutil.rmtree(replaced)
@@ -270,7 +270,7 @@ def save(
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    with whole_file(output / "training_state.pt") as file, open(file, "wb") as handle:
+    with whole_file(output / STATE) as file, open(file, "wb") as handle:
         try:
             torch.save(state, handle)
         except RuntimeError as error:  # torch's own, on top of what a full disk said
@@ -284,7 +284,7 @@ def save(
 
 def load_state(output: Path) -> dict[str, Any] | None:
     """The training_state.pt that `save` wrote, if it is there. Raises InputError if it is damaged."""
-    file = output / "training_state.pt"
+    file = output / STATE
     if not file.exists():
         return None
     refuse_lfs_pointer(file)

@@ -49,7 +49,7 @@ from inference.stories import Request, Story, encode_requests, stream_story
 from model import GPT2, load_model
 
 # What hosts set, as options; those of the command line come after them.
-ENVIRONMENT = {"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port"}
+ENVIRONMENT = {"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port", "DEVICE": "--device"}
 EXAMPLES = (
     "A little bear finds a red balloon in the forest.",
     "Lily and her cat plant a seed in the garden.",
@@ -86,6 +86,7 @@ class Settings:
     )
     host: str = setting("127.0.0.1", "address to listen on, 0.0.0.0 for all of them; or $HOST")
     port: int = setting(7860, "port to listen on; or $PORT", at_least=1, at_most=65535)
+    device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one; or $DEVICE")
 
 
 def check_request(
@@ -307,7 +308,7 @@ def main(argv: list[str] | None = None) -> None:
     given = [f"{option}={value}" for name, option in ENVIRONMENT.items() if (value := os.environ.get(name))]
     settings = parse(Settings, given + (sys.argv[1:] if argv is None else argv), __doc__)
     listening = listen(settings.host, settings.port)
-    compute = choose_compute("auto")
+    compute = choose_compute(settings.device)
     name = settings.checkpoint or newest_checkpoint()
     model = for_inference(load_model(name, compute.device))
     at_once = min(torch.get_num_threads(), MOST_AT_ONCE)

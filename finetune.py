@@ -12,43 +12,39 @@ import functools
 import math
 import shlex
 import signal
+import sys
 import time
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from common.cli import parse, run, setting
 from common.device import Compute, choose_compute, memory_used
 from common.errors import InputError, one_line, only_shown
 from common.presets import PRESETS
-from common.seeds import derived_seed
 from common.signals import Ended, StopRequest
-from dataset import InstructionDataset
 from generate import choose_token
 from inference.decoding import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2
 from sharing.cards import loss_table
-from sharing.push import check_write_access, push
+from sharing.push import BackgroundPush, check_write_access, push
 from training import run_folder
-from training.batches import (
-    MicroBatch,
-    affordable_tokens,
-    micro_batches,
-    overhead_tokens,
-    shard,
-    step_indices,
-)
+from training.batches import MicroBatch, ahead
 from training.distributed import Ranks
-from training.loss import compute_loss, summed_loss
+from training.dry_run import estimate
+from training.dry_run import tell as tell_estimate
+from training.loss import compute_loss
+from training.memory import is_out_of_memory
 from training.monitor import Monitor, check_room, draw_loss
 from training.run_folder import Progress
 from training.step_statistics import StepStatistics, must_be_finite
+from training.trainer import Trainer, learning_rate, validation_loss
 
 __all__ = ["Settings", "compute_loss", "main"]
 
@@ -78,7 +74,7 @@ class Settings:
     lr: float = setting(5e-5, "learning rate, the highest one under a schedule", at_least=0)
     schedule: str = setting("constant", "of the learning rate after warm-up", choices=("constant", "cosine"))
     warmup_steps: int = setting(0, "steps in which the learning rate rises from 0", at_least=0)
-    weight_decay: float = setting(0.1, "AdamW's", at_least=0)
+    weight_decay: float = setting(0.1, "AdamW's, of the weights of linear layers", at_least=0)
     grad_clip: float = setting(0.0, "largest norm of the gradient; 0: not clipped", at_least=0)
     max_length: int | None = setting(None, "tokens of an example; default: the model's context", at_least=2)
     loss_on: str = setting(
@@ -96,75 +92,8 @@ class Settings:
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
     compile: bool = setting(False, "compile the model: minutes at the start, faster steps after")
     push_to_hub: str | None = setting(None, "repo to send best/ (or last/) to, namespace/name; default: none")
-
-
-class Supervised(nn.Module):
-    """A model with its loss: what is trained, and what processes share.
-
-    Ignored positions, prompt or padding, are spared the output layer, most of the work of a small model.
-    """
-
-    def __init__(self, model: GPT2, compiled: bool = False) -> None:
-        super().__init__()
-        self.model = model
-        self.hidden = torch.compile(model.hidden, dynamic=True) if compiled else model.hidden
-
-    def forward(self, inputs: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
-        """The fields of a MicroBatch -> summed cross-entropy of its N supervised tokens, nats."""
-        hidden = self.hidden(inputs).flatten(0, 1)  # (B * T, C)
-        return summed_loss(hidden.index_select(0, positions), self.model.output_layer, labels)
-
-
-def add_gradient(
-    trained: nn.Module,
-    batches: Sequence[MicroBatch],
-    tokens: int,
-    compute: Compute,
-    ranks: Ranks,
-    stop: StopRequest,
-) -> Tensor:
-    """Add the gradient of a step's loss to `.grad`; returns the summed loss of this process's part.
-
-    The loss is the mean over `tokens`, the supervised tokens of all micro-batches and all processes, so it
-    does not matter how the step is split (but for dropout, which draws anew). Raises Ended.
-    """
-    total = torch.zeros((), device=compute.device)
-    for number, batch in enumerate(stop.between(batches), start=1):
-        last = number == len(batches)  # the one at which processes exchange their gradients
-        apart = isinstance(trained, DistributedDataParallel) and not last
-        with trained.no_sync() if apart else contextlib.nullcontext():  # type: ignore[operator]
-            with compute.autocast():
-                loss = trained(*batch.to(compute.device))
-            # DistributedDataParallel will take the mean over the processes, where the sum is wanted.
-            (loss * (ranks.size / max(tokens, 1))).backward()
-        total += loss.detach()
-    return total
-
-
-def learning_rate(step: int, total_steps: int, settings: Settings) -> float:
-    """Of optimiser step `step` (from 0): a linear warm-up, then constant, or half a cosine down to 0."""
-    if step < settings.warmup_steps:
-        return settings.lr * (step + 1) / settings.warmup_steps
-    if settings.schedule == "constant":
-        return settings.lr
-    progress = (step - settings.warmup_steps) / max(total_steps - settings.warmup_steps, 1)
-    return settings.lr * (1 + math.cos(math.pi * progress)) / 2
-
-
-@torch.no_grad()
-def validation_loss(
-    supervised: Supervised, batches: Iterable[MicroBatch], compute: Compute, ranks: Ranks
-) -> float:
-    """Mean loss over all supervised tokens of all processes, nats a token, however they are batched."""
-    supervised.eval()
-    sums = []  # of loss and number of tokens; added up in the end, in float64
-    for batch in batches:
-        with compute.autocast():
-            loss = supervised(*batch.to(compute.device))
-        sums.append(torch.stack([loss, torch.full_like(loss, len(batch.labels))]))
-    supervised.train()
-    total, tokens = ranks.sum(torch.stack(sums).cpu().double().sum(0)).tolist()
-    return total / max(tokens, 1)
+    push_every: int = setting(0, "epochs after which to send last/ there meanwhile; 0: not", at_least=0)
+    dry_run: bool = setting(False, "tell what the run takes: steps, memory, disk and minutes; write nothing")
 
 
 def tell_samples(stop: StopRequest, model: GPT2, requests: Sequence[tuple[str, str]]) -> list[str]:
@@ -210,35 +139,46 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         print(f"resume: {progress.step:,} of {total_steps:,} steps are done")
     if progress.step > total_steps:
         raise InputError(f"--resume: {progress.step:,} steps are done, more than the {total_steps:,} wanted")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-    )
+    trainer = Trainer(settings, model, rows, total_steps, compute, ranks)
     if state:
-        optimizer.load_state_dict(state.pop("optimizer"))
-    supervised = Supervised(model, settings.compile).train()
-    trained = DistributedDataParallel(supervised) if ranks.size > 1 else supervised
-    supervised_tokens = rows.supervised_tokens(settings.loss_on)
-    max_tokens = settings.micro_batch_tokens or affordable_tokens(compute, model)
-    overhead, end_of_text = overhead_tokens(compute.device), model.config.vocab_size - 1
-    multiple = 64 if settings.compile and model.config.context_length % 64 == 0 else 1
-
-    def to_micro_batches(rows: InstructionDataset, indices: Sequence[int]) -> list[MicroBatch]:
-        """This process's share of the examples `indices`, in parts that fit the memory."""
-        mine = shard(indices, rows.lengths, ranks.rank, ranks.size)
-        return list(micro_batches(rows, mine, max_tokens, overhead, end_of_text, settings.loss_on, multiple))
-
+        trainer.optimizer.load_state_dict(state)
     check_room(model.config, settings.stories)
+    if settings.push_every and not settings.push_to_hub:
+        raise InputError("--push-every: where to? add --push-to-hub")
+    if compute.device.type != "cpu":
+        trainer.try_largest(rows.max_length)
     validation: list[MicroBatch] = []
     if "validation" in examples:
-        validation = to_micro_batches(examples["validation"], range(len(examples["validation"])))
-        validation_loss(supervised, validation[:2], compute, ranks)  # what is broken in it fails now
+        validation = trainer.micro_batches(examples["validation"], range(len(examples["validation"])))
+        validation_loss(trainer.supervised, validation[:2], compute, ranks)  # what is broken fails now
+
+    if settings.dry_run and progress.step == total_steps:
+        print("nothing is left to do")
+        return
+    if settings.dry_run:
+        tell_estimate(
+            estimate(
+                report,
+                range(progress.step, total_steps),
+                lambda step: int(rows.lengths[trainer.prepare(step)[0]].sum()),
+                lambda step: trainer.step(step, *trainer.prepare(step), StopRequest()),
+                {split: int(each.lengths.sum()) for split, each in examples.items()},
+                compute,
+            ),
+            output,
+        )
+        return
 
     if ranks.rank == 0:
         run_folder.begin(output, report, anew=not progress.step)
     stop = StopRequest(alone=ranks.size == 1)
     tell = functools.partial(tell_samples, stop)
     monitor = Monitor(output if ranks.rank == 0 else None, progress, total_steps, tell, settings.tensorboard)
-    statistics = StepStatistics(progress, ranks, rows.lengths, supervised_tokens)
+    may_skip = trainer.optimizer.may_skip
+    statistics = StepStatistics(progress, ranks, rows.lengths, trainer.supervised_tokens, may_skip)
+    pushes = None
+    if settings.push_to_hub and settings.push_every and ranks.rank == 0:
+        pushes = BackgroundPush(settings.push_to_hub)
     saved, saved_at = replace(progress), time.monotonic()
 
     def save(*checkpoints: str) -> None:
@@ -247,7 +187,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         with ranks.first():
             if ranks.rank == 0:
                 progress.metrics_size = monitor.size() or progress.metrics_size
-                run_folder.save(output, [*checkpoints, "last"], report, model, optimizer, progress)
+                run_folder.save(output, [*checkpoints, "last"], report, model, trainer.optimizer, progress)
         saved, saved_at = replace(progress), time.monotonic()
         statistics.start_clock()
 
@@ -255,6 +195,8 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         """Save what was done, and say how far that is. Processes that do not end together cannot save, and
         what is not finite is not saved: the last save stands."""
         stopped = isinstance(error, Ended)
+        if is_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # what they hold is in the way of a save
         if progress.step > saved.step and (
             stopped or (ranks.size == 1 and not isinstance(error, InputError))
         ):
@@ -273,21 +215,9 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         try:
             for epoch in range(max(first_epoch, 1), last_epoch + 1):
                 epoch_end = epoch * steps_an_epoch
-                for step in range(progress.step, min(epoch_end, total_steps)):
-                    indices = step_indices(len(rows), settings.batch_size, settings.seed, step)
-                    batches = to_micro_batches(rows, indices)
-                    rate = learning_rate(step, total_steps, settings)
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
-                    torch.manual_seed(derived_seed(settings.seed, "dropout", step, ranks.rank))
-                    optimizer.zero_grad()
-                    tokens = int(supervised_tokens[indices].sum())
-                    loss_sum = add_gradient(trained, batches, tokens, compute, ranks, stop)
-                    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-                    norm = torch.nn.utils.get_total_norm(gradients)
-                    if settings.grad_clip:
-                        torch.nn.utils.clip_grads_with_norm_(model.parameters(), settings.grad_clip, norm)
-                    optimizer.step()
+                steps = range(progress.step, min(epoch_end, total_steps))
+                for step, (indices, batches) in zip(steps, ahead(trainer.prepare, steps), strict=True):
+                    loss_sum, norm = trainer.step(step, indices, batches, stop)
                     progress.step = step + 1
                     stop.waits = True  # from here on there is something to save
                     monitor.step_done()
@@ -295,6 +225,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
                     statistics.add(indices, batches, loss_sum, norm)
                     if progress.step % settings.log_every == 0 or progress.step == total_steps:
                         memory = memory_used(compute.device)
+                        rate = learning_rate(step, total_steps, settings)
                         monitor.log(progress.step, epoch, **statistics.line(), lr=rate, memory_gb=memory)
                     late = 0 < 60 * settings.save_minutes <= time.monotonic() - saved_at
                     stopping, saving = ranks.any(stop.signal is not None, late)
@@ -309,7 +240,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
                         save()  # they cannot leave a validation together
                     statistics.collect()
                     if validation:
-                        loss = validation_loss(supervised, stop.between(validation), compute, ranks)
+                        loss = validation_loss(trainer.supervised, stop.between(validation), compute, ranks)
                         must_be_finite(loss, f"step {progress.step}: the validation loss")
                         names += ["best"] * (loss < progress.best)
                     monitor.write_stories(model, settings.stories, progress.step)
@@ -318,6 +249,8 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
                         progress.best = min(loss, progress.best)
                     progress.validated = progress.step
                     save(*names)
+                    if pushes and epoch % settings.push_every == 0:
+                        pushes.start(output / "last")
         except BaseException as error:
             end(error)
             raise
@@ -327,6 +260,8 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         with only_shown("the table of losses"):
             print(loss_table(run_folder.read_metrics(output), progress.step, settings.log_every))
         print(f"checkpoints in {output}")
+        if pushes:
+            pushes.wait()
         if settings.push_to_hub is not None:
             best = output / "best"
             push(best if best.is_dir() else output / "last", settings.push_to_hub, "model")
@@ -344,13 +279,23 @@ def main(argv: list[str] | None = None) -> None:
         go_on = f"uv run python finetune.py {shlex.join(argv)} --resume"
     if ranks.rank == 0:
         print(f"compute: {compute.reason}" + (f", in {ranks.size} processes" if ranks.size > 1 else ""))
+        gpus = torch.cuda.device_count() if compute.device.type == "cuda" else 0
+        if gpus > ranks.size and settings.device in ("auto", "cuda"):
+            options = shlex.join(sys.argv[1:] if argv is None else argv)
+            command = f"uv run torchrun --nproc-per-node={gpus} finetune.py {options}"
+            print(f"note: this machine has {gpus} GPUs, and this run uses {ranks.size}; all: {command}")
     with contextlib.ExitStack() as stack:
         stack.enter_context(ranks.connected(compute.device))
-        if ranks.rank == 0:
+        if ranks.rank == 0 and not settings.dry_run:
             stack.enter_context(run_folder.claimed(output, settings.resume, settings.overwrite))
         try:
             train(settings, output, compute, ranks, go_on)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise InputError(
+                    "out of memory: lower --micro-batch-tokens (the result is the same) or --max-length, or "
+                    f"end what else is on the GPU, by nvidia-smi ({one_line(error)})"
+                ) from error
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise InputError(
                     f"--compile: cannot be done here; leave it out ({one_line(error)})"

@@ -82,10 +82,12 @@ def split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, ...]:
     return qkv.view(B, T, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
-    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D). Without a mask, S is T and each token sees
-    those up to itself, or T is 1 and the token sees all."""
-    is_causal = mask is None and q.shape[2] > 1
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cache: KVCache | None = None, dropout: float = 0.0
+) -> Tensor:
+    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D). Without a mask each token sees those up to
+    itself, and the one token (T = 1) behind what a cache holds sees all."""
+    is_causal = mask is None and (cache is None or not cache.length)  # no question of T: one graph for all
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
 
 
@@ -114,7 +116,7 @@ class Attention(nn.Module):
         if self.training and self.dropout.p and x.device.type == "cpu":
             x = self._attend_with_dropout(q, k, v)
         else:
-            x = attend(q, k, v, mask, self.dropout.p if self.training else 0.0)
+            x = attend(q, k, v, mask, cache, self.dropout.p if self.training else 0.0)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, C)
 
     def _attend_with_dropout(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Settings:
         38_000, "records in the corpus; one in fifteen becomes a sad example", at_least=100
     )
     topics: int = setting(100, "held-out topics to measure on: one happy and one sad story each", at_least=2)
+    device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
     seed: int = setting(0, "seed of the corpus, the training and the stories", at_least=0, at_most=2**32 - 1)
 
 
@@ -72,7 +73,9 @@ def main(argv: list[str] | None = None) -> None:
     told = tell_stories(load_model(base), requests[1:2], sampling, choose_token)
     print(f"topic: {topics[0]}\nending: sad\n\n{told[0].text}")
 
+    device = [] if settings.device == "auto" else ["--device", settings.device]
     train = [*RECIPE, "--epochs", "1", "--data", data, "--output", trained, "--overwrite", "--seed", seed]
+    train += device
     step("Fine-tuning", "finetune.py", finetune.main, train)
     print(f"loss curve: {trained}/loss.png")
 
@@ -83,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
 
     measure = ["--checkpoint", base, tuned, "--data", data, "--output", str(output / "report")]
     measure += ["--overwrite", "--topics", str(settings.topics), "--num-stories", "1"]
-    measure += ["--ending-strength", "1", "--seed", seed]
+    measure += ["--ending-strength", "1", "--seed", seed, *device]
     step("Does the ending follow the instruction?", "evaluate.py", evaluate.main, measure)
 
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)

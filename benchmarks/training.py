@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 
+import finetune
 from benchmarks import plain_training
 from common.cli import parse, run, setting
-from common.device import Compute, choose_compute, memory_used
+from common.device import Compute, choose_compute, memory_used, synchronize
 from common.errors import InputError
 from common.presets import PRESETS, ModelConfig
 from common.signals import StopRequest
 from dataset import InstructionDataset
-from finetune import Supervised, add_gradient
 from model import GPT2
-from training.batches import affordable_tokens, micro_batches, overhead_tokens
 from training.distributed import Ranks
+from training.trainer import Trainer
 
 LENGTHS = Path(__file__).with_name("token_lengths.json")
 PROMPT = 45  # tokens
@@ -47,7 +48,7 @@ class Settings:
     model_size: str = setting("30m", "preset", choices=("30m", "125m"))
     batch_sizes: str = setting("8,32,64", "examples in a step, one or more")
     rounds: int = setting(3, "turns of each side", at_least=1)
-    steps: int = setting(2, "timed steps in a turn", at_least=1)
+    steps: int | None = setting(None, "timed steps in a turn; default: 2, on a GPU 20", at_least=1)
     micro_batch_tokens: int | None = setting(None, "as of finetune.py", at_least=512)
     compile: bool = setting(False, "as of finetune.py")
     device: str = setting("auto", "cpu, cuda; auto takes a GPU if there is one")
@@ -87,14 +88,18 @@ def large_product(compute: Compute, size: int = 4096) -> float:
     for _ in range(3):
         started = time.perf_counter()
         a @ b
-        wait(compute)
+        synchronize(compute.device)
         seconds.append(time.perf_counter() - started)
     return 2 * size**3 / min(seconds)
 
 
-def wait(compute: Compute) -> None:
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize(compute.device)
+def launches(step: Callable[[], object]) -> int:
+    """Kernels that a step starts on a CUDA GPU."""
+    with torch.profiler.profile() as profile:
+        step()
+    return sum(
+        event.count for event in profile.key_averages() if event.key.startswith(("cudaLaunch", "cuLaunch"))
+    )
 
 
 def measure(settings: Settings, batch_size: int) -> dict[str, Any]:
@@ -104,43 +109,36 @@ def measure(settings: Settings, batch_size: int) -> dict[str, Any]:
     config = PRESETS[settings.model_size].config
     torch.manual_seed(settings.seed)
     model = GPT2(**vars(config)).to(compute.device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    steps = settings.steps or (20 if compute.device.type == "cuda" else 2)
     all_lengths = np.array(json.loads(LENGTHS.read_text()))
     rng = np.random.default_rng(settings.seed)
-    lengths = rng.choice(all_lengths, batch_size * settings.steps)
+    lengths = rng.choice(all_lengths, batch_size * steps)
     examples = RandomExamples(lengths, config.vocab_size, settings.seed)
-    supervised = Supervised(model, settings.compile).train()
-    max_tokens = settings.micro_batch_tokens or affordable_tokens(compute, model)
+    run_settings = finetune.Settings(
+        micro_batch_tokens=settings.micro_batch_tokens, compile=settings.compile, seed=settings.seed
+    )
+    trainer = Trainer(run_settings, model, examples, steps, compute, Ranks())
 
     def step(indices: list[int]) -> int:
         """One optimiser step; returns the positions computed, padding counted."""
         if settings.side == "plain":
-            plain_training.step(model, optimizer, examples, indices, compute)
+            plain_training.step(model, trainer.optimizer.adamw, examples, indices, compute)
             return len(indices) * int(lengths[indices].max())
-        multiple = 64 if settings.compile else 1
-        batches = list(
-            micro_batches(
-                examples, indices, max_tokens, overhead=overhead_tokens(compute.device), multiple=multiple
-            )
-        )
-        optimizer.zero_grad()
-        tokens = int(examples.supervised_tokens()[indices].sum())
-        add_gradient(supervised, batches, tokens, compute, Ranks(), StopRequest())
-        optimizer.step()
+        batches = trainer.micro_batches(examples, indices)
+        trainer.step(0, indices, batches, StopRequest())
         return sum(batch.inputs.numel() for batch in batches)
 
-    steps = np.arange(len(lengths)).reshape(settings.steps, batch_size).tolist()
-    warm_up = steps if compute.device.type == "cuda" else [steps[0][:2]]
+    all_indices = np.arange(len(lengths)).reshape(steps, batch_size).tolist()
+    warm_up = all_indices if compute.device.type == "cuda" else [all_indices[0][:2]]
     for indices in warm_up:
         step(indices)
-    wait(compute)
-    seconds, padded, products = 0.0, 0, [large_product(compute)]
-    for indices in steps:
-        started = time.perf_counter()
-        padded += step(indices)
-        wait(compute)
-        seconds += time.perf_counter() - started
-        products.append(large_product(compute))
+    products = [large_product(compute)]
+    synchronize(compute.device)
+    started = time.perf_counter()
+    padded = sum(map(step, all_indices))
+    synchronize(compute.device)
+    seconds = time.perf_counter() - started
+    products.append(large_product(compute))
     best = statistics.median(products)
     useful = int(lengths.sum())
     flop = useful_flop(config, lengths, int(examples.supervised_tokens().sum()))
@@ -153,6 +151,7 @@ def measure(settings: Settings, batch_size: int) -> dict[str, Any]:
         "share": flop / seconds / best,
         "mfu": peak and flop / seconds / peak,
         "product": best,
+        "launches": launches(lambda: step(all_indices[0])) if compute.device.type == "cuda" else None,
         "compute": compute.reason,
     }
 
@@ -207,6 +206,8 @@ def row(rounds: list[dict[str, Any]], side: str) -> str:
         text += f"  {statistics.median(speeds):.2f} x the speed, 1/{memory / gigabytes:.1f} of the memory"
     if rounds[0][side]["mfu"]:
         text += f"  {statistics.median(turn[side]['mfu'] for turn in rounds):.1%} of the peak"
+    if rounds[0][side]["launches"]:
+        text += f"  {rounds[0][side]['launches']:,} launches a step"
     return text
 
 

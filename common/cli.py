@@ -20,6 +20,7 @@ import math
 import os
 import signal
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -158,26 +159,34 @@ def run(main: Callable[[], None]) -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     out, err = _Output(sys.stdout), _Output(sys.stderr)
-    status, complaint = 0, ""
+    status = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
         try:
             with StopRequest():
                 main()
-        except (InputError, OSError) as error:
-            status, complaint = 2, _message(error)
-        except KeyboardInterrupt as end:
-            ignore()  # the same wish once more must not disturb the last lines
-            number = getattr(end, "number", signal.SIGINT)
-            status = 128 + number
-            print("interrupted" if number == signal.SIGINT else end, file=err)
+        except (InputError, OSError, KeyboardInterrupt) as error:
+            status = tell(error)
         finally:
             out.flush()
-    if not status and out.error and out.error.errno not in (errno.EPIPE, errno.EIO):  # `| head` is no error
-        status, complaint = 2, f"what it printed is not whole: {out.error}"
-    if complaint:
-        print(f"{Path(sys.argv[0]).name}: error: {complaint}", file=err)
+        if not status and out.error and out.error.errno not in (errno.EPIPE, errno.EIO):  # as of `| head`
+            status = tell(InputError(f"what it printed is not whole: {out.error}"))
     if status:
         sys.exit(status)
+
+
+def tell(error: BaseException) -> int:
+    """Say on stderr what ended a script, after all that it printed. Returns the exit code."""
+    sys.stdout.flush()
+    if isinstance(error, InputError | OSError):
+        print(f"{Path(sys.argv[0]).name}: error: {_message(error)}", file=sys.stderr)
+        return 2
+    if isinstance(error, KeyboardInterrupt):
+        ignore()  # the same wish once more must not disturb the last lines
+        number = getattr(error, "number", signal.SIGINT)
+        print("interrupted" if number == signal.SIGINT else error, file=sys.stderr)
+        return 128 + number
+    traceback.print_exception(error)
+    return 1
 
 
 def _message(error: BaseException) -> str:

@@ -52,7 +52,7 @@ class PackedBlock(nn.Module):
         q, k, v = split_heads(onednn_linear(self.layer_norm1(x), *self.qkv), self.num_heads)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        x = onednn_linear_add(attend(q, k, v, mask).transpose(1, 2).flatten(2), *self.out_proj, x)
+        x = onednn_linear_add(attend(q, k, v, mask, cache).transpose(1, 2).flatten(2), *self.out_proj, x)
         wide = onednn_linear(self.layer_norm2(x), *self.up, then="gelu")
         return onednn_linear_add(wide, *self.down, x)
 

@@ -6,6 +6,9 @@ Whether the repo can be written is checked before anything is sent.
 """
 
 import shlex
+import shutil
+import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
 from common.checkpoints import CHECKPOINT
 from common.cli import parse, run, setting
-from common.errors import InputError
+from common.errors import InputError, only_shown
+from common.files import TEMPORARY
 from common.hub import NAME
 from common.retry import with_retries
 
@@ -51,27 +55,61 @@ def push(folder: Path, repo_id: str, repo_type: str) -> None:
 
     If that fails, the folder stays, and InputError says how to try again.
     """
-    what = f"--push-to-hub {repo_id}"
-    where: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type)
-    files = [*PUSHED[repo_type]]
     try:
-        info: Any = with_retries(what, lambda: HfApi().get_paths_info(paths=[CARD], expand=True, **where))
-        if info and info[0].last_commit and info[0].last_commit.title != MESSAGE:
-            print(f"note: {repo_id}: its {CARD} was edited on the Hub and stays; the new one is in {folder}")
-            files.remove(CARD)
-        commit = with_retries(
-            what,
-            lambda: HfApi().upload_folder(
-                folder_path=folder, commit_message=MESSAGE, allow_patterns=files, **where
-            ),
-            long=True,
-        )
+        _send(folder, folder, repo_id, repo_type)
     except InputError as error:
         command = shlex.join(["-m", "sharing.push", "--folder", str(folder), "--push-to-hub", repo_id])
         raise InputError(
             f"{error}. All is in {folder}; send it again with: uv run python {command}"
         ) from error
+
+
+def _send(content: Path, folder: Path, repo_id: str, repo_type: str) -> None:
+    """`content` is what is sent, `folder` what it is called."""
+    what = f"--push-to-hub {repo_id}"
+    where: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type)
+    files = [*PUSHED[repo_type]]
+    info: Any = with_retries(what, lambda: HfApi().get_paths_info(paths=[CARD], expand=True, **where))
+    if info and info[0].last_commit and info[0].last_commit.title != MESSAGE:
+        print(f"note: {repo_id}: its {CARD} was edited on the Hub and stays; the new one is in {folder}")
+        files.remove(CARD)
+    commit = with_retries(
+        what,
+        lambda: HfApi().upload_folder(
+            folder_path=content, commit_message=MESSAGE, allow_patterns=files, **where
+        ),
+        long=True,
+    )
     print(f"pushed {folder} to {commit.repo_url}, commit {commit.oid[:12]}")
+
+
+class BackgroundPush:
+    """Sends checkpoints while a run goes on. One that fails is a line on stderr, and the run goes on."""
+
+    def __init__(self, repo_id: str) -> None:
+        self.repo_id = repo_id
+        self.thread: threading.Thread | None = None
+
+    def start(self, folder: Path) -> None:
+        """Send what is in the folder now; it may change at once. While the last push is on its way, do
+        nothing."""
+        if self.thread and self.thread.is_alive():
+            print(f"note: --push-every: {folder} is left out, the push before is still on its way")
+            return
+        with only_shown("--push-every"):
+            copy = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".push-", suffix=TEMPORARY)
+            shutil.copytree(folder, copy.name, dirs_exist_ok=True)
+            self.thread = threading.Thread(target=self._run, args=(copy, folder), daemon=True)
+            self.thread.start()
+
+    def _run(self, copy: "tempfile.TemporaryDirectory[str]", folder: Path) -> None:
+        with only_shown("--push-every"), copy:
+            _send(Path(copy.name), folder, self.repo_id, "model")
+
+    def wait(self) -> None:
+        """Until the last one has arrived, or failed."""
+        if self.thread:
+            self.thread.join()
 
 
 def type_of(folder: Path) -> str:

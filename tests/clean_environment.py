@@ -48,10 +48,18 @@ elif WORKER:  # has a clean environment, and a folder in the one that is removed
 else:
     TEMPORARY = Path(tempfile.mkdtemp(prefix="tales-"))
     atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
+    GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
     kept = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
     os.environ.clear()
     os.environ.update(kept)
     HUB = _set_up(TEMPORARY)
+
+
+def show_gpus() -> None:
+    """Those that the user sees."""
+    os.environ.pop("CUDA_VISIBLE_DEVICES")
+    if GPUS is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = GPUS
 
 
 def keep_temporary() -> None:

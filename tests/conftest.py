@@ -35,7 +35,11 @@ settings.load_profile("any machine")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """As many workers as cores, but with -n, -p no:xdist or --pdb. Each has its share of the threads."""
+    """As many workers as cores, but with -n, -p no:xdist or --pdb. Each has its share of the threads. With
+    `-m cuda` one, which sees the GPU."""
+    if config.option.markexpr == "cuda":
+        clean_environment.show_gpus()
+        config.option.numprocesses = 0
     if clean_environment.WORKER or not config.pluginmanager.hasplugin("xdist"):
         return
     cores = joblib.cpu_count()

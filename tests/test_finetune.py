@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import itertools
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,16 +19,17 @@ from torch._dynamo.utils import counters
 
 import finetune
 from clean_environment import ROOT
-from common.device import choose_compute
+from common.device import Compute, choose_compute
 from common.signals import StopRequest
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
-from finetune import Settings, Supervised, add_gradient, compute_loss, learning_rate, validation_loss
+from finetune import Settings, compute_loss
 from hub_user import complaint_of
 from model import GPT2, load_model
 from tiny import tiny_model
-from training import run_folder
+from training import run_folder, trainer
 from training.batches import MicroBatch, micro_batches
 from training.distributed import Ranks
+from training.trainer import Supervised, Trainer, add_gradient, learning_rate, validation_loss
 
 CPU = choose_compute("cpu")
 ALONE = Ranks()
@@ -136,13 +139,13 @@ def test_ignored_positions_never_reach_the_output_layer(
 ) -> None:
     seen: list[int] = []
 
-    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor) -> Tensor:
+    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor, compiled: bool) -> Tensor:
         seen.append(len(hidden))
         assert (labels != IGNORE_INDEX).all()
-        return summed(hidden, layer, labels)
+        return summed(hidden, layer, labels, compiled)
 
-    summed = finetune.summed_loss
-    monkeypatch.setattr(finetune, "summed_loss", watched)
+    summed = trainer.summed_loss
+    monkeypatch.setattr(trainer, "summed_loss", watched)
     indices = list(range(6))
     for loss_on in ("all", "response"):
         tokens = rows.supervised_tokens(loss_on)[indices].sum()
@@ -211,14 +214,14 @@ def test_batches_reach_the_loss_as_the_settings_say(
 ) -> None:
     """The mask again where it is used: the first step's tokens are those that are to be learnt."""
     seen: list[Tensor] = []
-    summed = finetune.summed_loss
+    summed = trainer.summed_loss
 
-    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor) -> Tensor:
+    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor, compiled: bool) -> Tensor:
         if torch.is_grad_enabled():
             seen.append(labels)
-        return summed(hidden, layer, labels)
+        return summed(hidden, layer, labels, compiled)
 
-    monkeypatch.setattr(finetune, "summed_loss", watched)
+    monkeypatch.setattr(trainer, "summed_loss", watched)
     tokens = {}
     for loss_on in ("all", "response"):
         train(checkpoint, data, tmp_path / loss_on, "--max-steps", "1", "--loss-on", loss_on)
@@ -263,13 +266,13 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(checkpoint, data, tmp_path / "good", "--max-steps", "4")
-    summed = finetune.summed_loss
+    summed = trainer.summed_loss
     steps: list[list[int]] = []
-    drawn = finetune.step_indices
+    make_step = Trainer.step
 
-    def noted(*arguments: int) -> list[int]:
-        steps.append(drawn(*arguments))
-        return steps[-1]
+    def noted(trainer: Trainer, step: int, indices: list[int], *others: Any) -> tuple[Tensor, Tensor]:
+        steps.append(indices)
+        return make_step(trainer, step, indices, *others)
 
     def poisoned(*arguments: Tensor) -> Tensor:
         total = summed(*arguments)  # type: ignore[arg-type]
@@ -277,8 +280,8 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(
             return total
         return total * torch.nan if what == "loss" else Poisoned.apply(total)
 
-    monkeypatch.setattr(finetune, "step_indices", noted)
-    monkeypatch.setattr(finetune, "summed_loss", poisoned)
+    monkeypatch.setattr(Trainer, "step", noted)
+    monkeypatch.setattr(trainer, "summed_loss", poisoned)
     output = tmp_path / "run"
     command = [
         "--checkpoint",
@@ -344,6 +347,25 @@ def test_bad_input_gets_one_clear_line_and_keeps_what_is_there(
     assert (taken / "metrics.jsonl").read_text() == "precious"
 
 
+@pytest.mark.parametrize(("size", "said"), [(1, True), (4, False)])
+def test_gpus_that_would_be_idle_are_told_with_the_command_that_uses_all(
+    size: int,
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    compute = Compute(torch.device("cuda:0"), torch.bfloat16, "cuda:0")
+    monkeypatch.setattr(finetune, "choose_compute", lambda *_: compute)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(finetune, "train", lambda *_: None)
+    monkeypatch.setattr(Ranks, "here", lambda: Ranks(size=size))
+    monkeypatch.setattr(Ranks, "connected", lambda *_: contextlib.nullcontext())
+    finetune.main(["--epochs", "5", "--output", str(tmp_path / "a run")])
+    command = f"uv run torchrun --nproc-per-node=4 finetune.py --epochs 5 --output '{tmp_path}/a run'"
+    assert (command in capsys.readouterr().out) == said
+
+
 @pytest.mark.slow
 def test_compiling_without_a_compiler_gets_one_clear_line(checkpoint: str, data: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX")}
@@ -367,10 +389,10 @@ def test_compiling_gives_the_same_loss_and_few_graphs() -> None:
     model = tiny_model(dropout_rate=0.1).train()
     compiled, plain = Supervised(model, compiled=True), Supervised(model)
     for B, T in ((4, 128), (8, 64), (1, 384), (3, 192), (2, 320), (5, 256), (1, 64), (6, 128)):
-        inputs = torch.randint(0, 512, (B, T))
-        compiled(inputs, torch.arange(B * T), inputs.flatten()).backward()
-    assert counters["stats"]["unique_graphs"] <= 2  # one row, and more
+        inputs, labels = torch.randint(0, 512, (B, T)), torch.randint(0, 512, (B * T,))
+        compiled(inputs, torch.arange(B * T), labels).backward()
+    assert counters["stats"]["unique_graphs"] == 2  # of the model, and of the loss
     model.eval()
     with torch.no_grad():
-        losses = [layer(inputs, torch.arange(B * T), inputs.flatten()) for layer in (compiled, plain)]
+        losses = [layer(inputs, torch.arange(B * T), labels) for layer in (compiled, plain)]
     torch.testing.assert_close(*losses)

@@ -8,8 +8,9 @@ no memory of what it has read.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from common.seeds import derived_seed
 from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn
 from model import GPT2
 
+T = TypeVar("T")
+
 
 class MicroBatch(NamedTuple):
     """Examples that go through the model together; N of their B x T positions are supervised."""
@@ -28,10 +31,14 @@ class MicroBatch(NamedTuple):
     positions: Tensor  # (N,) int64, places in the flattened inputs
     labels: Tensor  # (N,) int64, what is to be predicted there
 
+    def pinned(self, device: torch.device) -> "MicroBatch":
+        """Where a CUDA GPU can fetch it while it computes."""
+        return MicroBatch(*(x.pin_memory() for x in self)) if device.type == "cuda" else self
+
     def to(self, device: torch.device) -> "MicroBatch":
-        """On a GPU while it computes: from pinned memory, without waiting."""
-        pin = device.type == "cuda"
-        return MicroBatch(*((x.pin_memory() if pin else x).to(device, non_blocking=True) for x in self))
+        """On the device. What is not pinned is waited for: it might be read after it was freed."""
+        fetched = device.type == "cuda" and self.inputs.is_pinned()
+        return MicroBatch(*(x.to(device, non_blocking=fetched) for x in self))
 
 
 @functools.lru_cache(maxsize=2)
@@ -78,26 +85,27 @@ def micro_batches(
         yield MicroBatch(torch.full((1, multiple), pad_token_id), nothing, nothing)
 
 
-def overhead_tokens(device: torch.device) -> int:
-    """Tokens whose work takes as long as one more micro-batch costs, to the nearest power of two.
+def overhead_tokens(compute: Compute, model: GPT2) -> int:
+    """Tokens whose work takes as long as one more micro-batch costs.
 
     On a CPU each micro-batch adds up the gradients of embeddings and output layer (measured for 30m). On a
-    GPU each launches all kernels anew (not measured).
-    """
-    return 1024 if device.type == "cuda" else 64
-
-
-def affordable_tokens(compute: Compute, model: GPT2) -> int:
-    """Tokens, padding counted, that may go through `model` at once in training.
-
-    On a GPU, half of its free memory after gradients and AdamW's two moments (12 bytes a parameter), at 64
-    bytes of activations for every token, layer and dimension (128 in float32), estimated, not measured.
-    On a CPU, more was not faster.
+    GPU it launches all kernels of all layers anew: some 0.8 ms a layer (of the host; counted in the
+    rehearsal of a GPU), in which 200 GFLOP could be done (assumed: a quarter of an H100's peak).
     """
     if compute.device.type != "cuda":
-        return 2048
-    config = model.config
-    free, _ = torch.cuda.mem_get_info(compute.device)
-    free -= 12 * sum(p.numel() for p in model.parameters())
-    a_token = (64 if compute.dtype == torch.bfloat16 else 128) * config.num_layers * config.embedding_dim
-    return min(max(free // 2 // a_token, config.context_length), 65536)
+        return 64
+    c = model.config
+    flop = 6 * (12 * c.num_layers * c.embedding_dim**2 + c.vocab_size * c.embedding_dim)  # of a token
+    return round(2e11 * (c.num_layers + 1) / flop)
+
+
+def ahead(make: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
+    """make(n) for each of the numbers, each made in a thread while the one before is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming: list[Future[T]] = []
+        for number in numbers:
+            coming.append(thread.submit(make, number))
+            if len(coming) > 1:
+                yield coming.pop(0).result()
+        for future in coming:
+            yield future.result()

@@ -93,7 +93,8 @@ class Monitor:
         if "validation_loss" in known:
             self.bar.write(f"epoch {epoch}: validation loss {known['validation_loss']:.4f}")
         else:
-            self.bar.set_postfix_str(f"loss {known['loss']:.3f}, {known['tokens_per_second']:,} tokens/s")
+            loss = f"{known['loss']:.3f}" if "loss" in known else "not known"
+            self.bar.set_postfix_str(f"loss {loss}, {known['tokens_per_second']:,} tokens/s")
 
     @only_shown("sample stories")
     def write_stories(self, model: GPT2, topics: int, step: int) -> None:

@@ -43,6 +43,7 @@ from common.presets import PRESETS, ModelConfig
 from dataset import InstructionDataset, load_data
 from model import GPT2, load_model
 from sharing.cards import model_card
+from training.optimizer import Optimizer
 
 Examples = dict[str, InstructionDataset]  # by split
 
@@ -51,7 +52,7 @@ Examples = dict[str, InstructionDataset]  # by split
 FREE = {
     *("data", "output", "overwrite", "resume", "epochs", "max_steps", "save_every", "save_minutes"),
     *("log_every", "stories", "tensorboard", "push_to_hub", "device", "micro_batch_tokens", "compile"),
-    "keep_epochs",
+    *("keep_epochs", "push_every", "dry_run"),
 }
 
 WRITTEN = (  # into a run's folder, by finetune.py and quantize.py
@@ -75,6 +76,8 @@ class Progress:
     supervised: int = 0  # tokens
     useful: int = 0  # tokens that are no padding
     padded: int = 0  # tokens with padding
+    skipped: int = 0  # steps, in float16
+    skipped_in_a_row: int = 0  # of them, up to the last step
 
 
 @contextmanager
@@ -246,7 +249,7 @@ def save(
     checkpoints: Sequence[str],
     run: dict[str, Any],
     model: GPT2,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     progress: Progress,
 ) -> None:
     """Write the checkpoints of these names, each a folder that appears whole, and then training_state.pt. Of
@@ -267,8 +270,8 @@ def save(
             model.save_pretrained(temporary)
     state = {
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
+        **optimizer.state_dict(),
     }
     with whole_file(output / STATE) as file, open(file, "wb") as handle:
         try:

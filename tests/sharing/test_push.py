@@ -10,7 +10,7 @@ import torch
 from fake_hub import READER, WRITER, FakeHub
 from hub_user import BASE, RAW, STORY, TRAIN, User, finished, ranges, same_data, weights
 from model import load_model
-from sharing.push import PUSHED
+from sharing.push import PUSHED, BackgroundPush
 from tiny import tiny_model
 
 
@@ -156,3 +156,28 @@ def test_a_token_is_neither_printed_nor_stored(hub: FakeHub, texts: dict[str, by
     files = [file for file in user.place.rglob("*") if file.is_file()]
     assert files
     assert not any(WRITER.encode() in file.read_bytes() for file in files)
+
+
+def test_a_run_sends_checkpoints_meanwhile_and_goes_on_if_that_fails(
+    hub: FakeHub, texts: dict[str, bytes], undisturbed: Path, tmp_path: Path
+) -> None:
+    hub.add("model", BASE, weights(tiny_model(), tmp_path))
+    author = User(tmp_path / "author", token=WRITER)
+    given = ["--data", undisturbed, "--epochs", "2", "--stories", "0"]
+    done = author.succeed("finetune.py", *given, "--push-to-hub", "author/stories", "--push-every", "1")
+    assert "pushed checkpoints/sft_30M_model/last to" in done.stdout
+    assert "pushed checkpoints/sft_30M_model/best to" in done.stdout
+    assert not list((author.place / "checkpoints" / "sft_30M_model").glob(".push-*"))
+    assert "--push-to-hub" in author.fail("finetune.py", *given, "--overwrite", "--push-every", "1")
+
+
+def test_a_push_in_the_background_that_fails_is_a_line(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.add("model", "author/stories", {"README.md": b""})
+    tiny_model().save_pretrained(tmp_path / "last")
+    pushes = BackgroundPush("nobody/stories")
+    pushes.start(tmp_path / "last")
+    pushes.wait()
+    assert "note: --push-every: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from tiny import tiny_model
 from trainee import wait_until
 from training import run_folder
 from training.distributed import Ranks
+from training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +41,14 @@ def _torchrun(*arguments: object) -> None:
 
 def together(*arguments: object) -> list[Forked]:
     """The two processes of a run, without torchrun's time to start them."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     return [Forked(_one_of_two, rank, port, *arguments) for rank in (0, 1)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 def _one_of_two(rank: int, port: int, *arguments: object) -> None:
@@ -167,3 +174,31 @@ def test_a_process_alone_needs_no_others(size: str | None, monkeypatch: pytest.M
         monkeypatch.setenv("WORLD_SIZE", size)
     assert Ranks.here() == Ranks(0, 1, 0)
     assert Ranks().any(True, False) == [True, False]
+
+
+def test_an_error_in_one_process_ends_both_at_once_with_its_reason(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    first, second = (
+        Forked(_fails_in_rank_1, rank, port, *arguments, "--output", output)
+        for port in [free_port()]
+        for rank in (0, 1)
+    )
+    done, failed = first.finish(), second.finish()
+    assert failed.returncode == 1
+    assert "RuntimeError: out of luck" in failed.stderr
+    assert done.returncode == 2
+    assert "another process of this run ended" in done.stderr
+
+
+def _fails_in_rank_1(rank: int, port: int, *arguments: object) -> None:
+    make_step = Trainer.step
+
+    def failing(trainer: Trainer, step: int, *others: Any) -> Any:
+        if rank == 1 and step == 2:
+            raise RuntimeError("out of luck")
+        return make_step(trainer, step, *others)
+
+    Trainer.step = failing  # type: ignore[method-assign, assignment]
+    _one_of_two(rank, port, *arguments)

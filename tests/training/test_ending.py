@@ -14,7 +14,7 @@ import finetune
 from common.files import locked
 from common.signals import Ended
 from trainee import outcome, resumed, state, train
-from training import monitor, run_folder
+from training import monitor, run_folder, trainer
 
 BAR = ("update", "write", "set_postfix_str", "close")
 
@@ -51,14 +51,14 @@ def test_an_error_saves_first_and_says_so(
 ) -> None:
     output = tmp_path / "run"
     with monkeypatch.context() as patch:
-        indices = finetune.step_indices
+        indices = trainer.step_indices
 
         def failing(*given: int) -> list[int]:
             if given[3] == 3:
                 raise RuntimeError("out of luck")
             return indices(*given)
 
-        patch.setattr(finetune, "step_indices", failing)
+        patch.setattr(trainer, "step_indices", failing)
         with pytest.raises(RuntimeError, match="out of luck") as error:
             resumed([*arguments, "--save-every", "99"], output)
     assert "saved after step 3; go on with uv run" in error.value.__notes__[0]

@@ -64,6 +64,19 @@ def test_tokens_without_a_chance_have_a_finite_loss() -> None:
     )
 
 
+def test_a_gradient_that_is_almost_0_is_not_rounded_to_0() -> None:
+    """Where the label is almost certain: in bfloat16, p is 1."""
+    hidden, layer, labels = positions(1)
+    with torch.no_grad():
+        layer.bias[labels] += 11.0
+    plain = compute_loss(layer(hidden)[None], labels[None])
+    with torch.autocast("cpu", torch.bfloat16):
+        total = summed_loss(hidden, layer, labels)
+    ours, expected = (gradients(loss, hidden, layer)[2][labels] for loss in (total, plain))
+    assert -1e-3 < expected < 0
+    torch.testing.assert_close(ours, expected, rtol=0.1, atol=0)
+
+
 def test_under_autocast_products_are_in_its_dtype_and_sums_are_not() -> None:
     hidden, layer, labels = positions(40, width=64, vocab=500)
     plain = compute_loss(layer(hidden)[None], labels[None]) * 40
@@ -95,3 +108,51 @@ def test_logits_are_never_held_whole() -> None:
     with Largest() as largest:
         summed_loss(hidden, layer, labels).backward()
     assert largest.size == hidden.numel() < 400 * 200 / 8
+
+
+def test_what_is_to_be_compiled_is_as_precise_in_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler, which a machine may lack: there, the logits are in 16 bits, too."""
+    monkeypatch.setattr(loss, "_compiled", lambda: loss._loss_and_gradient)
+    hidden, layer, labels = positions(40, width=64, vocab=500)
+    plain = summed_loss(hidden, layer, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, other = (summed_loss(hidden, layer, labels, compiled) for compiled in (True, False))
+    assert total.dtype == torch.float32
+    assert total != other
+    torch.testing.assert_close(total, plain, rtol=1e-3, atol=0)
+    pairs = zip(gradients(total, hidden, layer), gradients(plain, hidden, layer), strict=True)
+    for ours, expected in pairs:
+        assert ours.dtype == torch.float32
+        assert (ours - expected).norm() < 0.02 * expected.norm()
+
+
+class Products(TorchDispatchMode):
+    """Notes how far apart the rows, or the columns, of all matrices lie that are multiplied, or come out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.row_lengths: list[int] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
+            matrices = [
+                x for x in (*args, *kwargs.values(), result) if isinstance(x, Tensor) and x.dim() == 2
+            ]
+            self.row_lengths += [max(x.stride()) for x in matrices]
+        return result
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_matrix_has_rows_of_odd_length(
+    dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As GPT-2's vocabulary of 50,257 would make them: matrix products are several times slower then."""
+    monkeypatch.setattr(loss, "_compiled", lambda: loss._loss_and_gradient)
+    hidden, layer, labels = positions(20, width=16, vocab=501)
+    with Products() as products, torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        summed_loss(hidden, layer, labels, compiled).backward()
+    assert len(products.row_lengths) >= 3 * 3 * 3  # chunks, products, matrices
+    assert not [length for length in products.row_lengths if length % 2]

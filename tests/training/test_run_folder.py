@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from clean_environment import ROOT
 from hub_user import complaint_of
 from small_disk import on_a_disk
 from trainee import flat, resumed, state
+from training.trainer import Trainer
 
 
 def test_a_folder_that_vanishes_gets_one_clear_line(
@@ -21,12 +23,14 @@ def test_a_folder_that_vanishes_gets_one_clear_line(
 ) -> None:
     output = tmp_path / "run"
 
-    def removed_at_step_3(step: int, *more: object) -> list[int]:
+    make_step = Trainer.step
+
+    def removed_at_step_3(trainer: Trainer, step: int, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
         if step == 3:
             shutil.rmtree(output)
-        return [0]
+        return make_step(trainer, step, *others)
 
-    monkeypatch.setattr(finetune, "step_indices", lambda *given: removed_at_step_3(given[3]))
+    monkeypatch.setattr(Trainer, "step", removed_at_step_3)
     line = complaint(finetune.main, *arguments, "--output", output, "--save-every", "1")
     assert f"{output}: has vanished" in line
     assert not output.exists()

@@ -152,21 +152,12 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
         validation = trainer.micro_batches(examples["validation"], range(len(examples["validation"])))
         validation_loss(trainer.supervised, validation[:2], compute, ranks)  # what is broken fails now
 
-    if settings.dry_run and progress.step == total_steps:
-        print("nothing is left to do")
-        return
     if settings.dry_run:
-        tell_estimate(
-            estimate(
-                report,
-                range(progress.step, total_steps),
-                lambda step: int(rows.lengths[trainer.prepare(step)[0]].sum()),
-                lambda step: trainer.step(step, *trainer.prepare(step), StopRequest()),
-                {split: int(each.lengths.sum()) for split, each in examples.items()},
-                compute,
-            ),
-            output,
-        )
+        steps = range(progress.step, total_steps)
+        if steps:
+            tell_estimate(estimate(report, steps, trainer, examples), output)
+        else:
+            print("nothing is left to do")
         return
 
     if ranks.rank == 0:

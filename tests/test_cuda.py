@@ -103,18 +103,22 @@ def figures(output: Path) -> list[list[float]]:
     return [[line["step"], *(line[name] for name in names if name in line)] for line in lines]
 
 
-def run(checkpoint: str, data: str, output: Path, *more: str) -> list[list[float]]:
+def arguments(checkpoint: str, data: str, output: Path, *more: str) -> list[str]:
     given = ["--checkpoint", checkpoint, "--data", data, "--output", str(output), "--stories", "0"]
-    given += ["--batch-size", "4", "--lr", "1e-3", "--log-every", "1", "--device", "cuda"]
-    finetune.main([*given, *more])
+    given += ["--batch-size", "4", "--lr", "1e-3", "--log-every", "1", "--device", "cuda", "--epochs", "2"]
+    return [*given, *more]
+
+
+def run(checkpoint: str, data: str, output: Path, *more: str) -> list[list[float]]:
+    finetune.main(arguments(checkpoint, data, output, *more))
     return figures(output)
 
 
 def test_a_run_goes_on_as_if_it_had_not_been_stopped(checkpoint: str, data: str, tmp_path: Path) -> None:
     """To rounding: some kernels add in any order."""
-    whole = run(checkpoint, data, tmp_path / "whole", "--epochs", "2")
-    run(checkpoint, data, tmp_path / "parts", "--epochs", "2", "--max-steps", "5")
-    parts = run(checkpoint, data, tmp_path / "parts", "--epochs", "2", "--resume")
+    whole = run(checkpoint, data, tmp_path / "whole")
+    run(checkpoint, data, tmp_path / "parts", "--max-steps", "5")
+    parts = run(checkpoint, data, tmp_path / "parts", "--resume")
     assert [line[0] for line in parts if len(line) == 3] == [line[0] for line in whole if len(line) == 3]
     assert parts[-1] == pytest.approx(whole[-1], rel=1e-2)
 
@@ -153,11 +157,9 @@ def test_memory_stays_within_the_estimate(size: str, data: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_two_processes_train_as_one(checkpoint: str, data: str, tmp_path: Path) -> None:
-    alone = run(checkpoint, data, tmp_path / "alone", "--epochs", "2")
+    alone = run(checkpoint, data, tmp_path / "alone")
     output = tmp_path / "both"
-    given = ["--checkpoint", checkpoint, "--data", data, "--output", str(output), "--stories", "0"]
-    given += ["--batch-size", "4", "--lr", "1e-3", "--log-every", "1", "--device", "cuda", "--epochs", "2"]
-    done = Forked(_torchrun, *given).finish()
+    done = Forked(_torchrun, *arguments(checkpoint, data, output)).finish()
     assert done.returncode == 0, done.stderr
     assert figures(output)[-1] == pytest.approx(alone[-1], rel=1e-2)
 

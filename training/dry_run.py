@@ -3,12 +3,14 @@
 import math
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.device import Compute, memory_used, synchronize
+from common.device import memory_used, synchronize
+from common.signals import StopRequest
+from dataset import InstructionDataset
+from training.trainer import Trainer
 
 TIMED = 5  # steps
 
@@ -26,24 +28,24 @@ class Estimate:
 
 
 def estimate(
-    report: dict[str, Any],
-    steps: range,
-    tokens_of: Callable[[int], int],
-    make_step: Callable[[int], object],
-    tokens: dict[str, int],
-    compute: Compute,
+    report: dict[str, Any], steps: range, trainer: Trainer, examples: dict[str, InstructionDataset]
 ) -> Estimate:
-    """Of a run by its run.json, `steps` of which are to be done. `make_step` makes one, `tokens_of` says how
-    many tokens it takes, and `tokens` how many each split has."""
-    timed = steps[:TIMED]
-    make_step(steps[0])  # slower than the others
-    synchronize(compute.device)
-    started = time.perf_counter()
-    for step in timed:
-        make_step(step)
-    synchronize(compute.device)
-    speed = sum(map(tokens_of, timed)) / (time.perf_counter() - started)
+    """Of a run by its run.json, `steps` of which are to be done; the first are made, and change the model."""
 
+    def make(step: int) -> int:
+        indices, batches = trainer.prepare(step)
+        trainer.step(step, indices, batches, StopRequest())
+        return int(trainer.rows.lengths[indices].sum())
+
+    device = trainer.compute.device
+    make(steps[0])  # slower than the others
+    synchronize(device)
+    started = time.perf_counter()
+    timed = sum(map(make, steps[:TIMED]))
+    synchronize(device)
+    speed = timed / (time.perf_counter() - started)
+
+    tokens = {split: int(rows.lengths.sum()) for split, rows in examples.items()}
     settings = report["settings"]
     epochs = len(steps) / -(-report["data"]["train"]["examples"] // settings["batch_size"])
     through = round(tokens["train"] * epochs)
@@ -55,7 +57,7 @@ def estimate(
         steps=len(steps),
         epochs=epochs,
         tokens=through,
-        memory_gb=memory_used(compute.device),
+        memory_gb=memory_used(device),
         disk=(checkpoints + 3) * weights,  # training_state.pt holds weights and two moments
         spare=3 * weights,
         tokens_per_second=speed,

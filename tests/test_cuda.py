@@ -13,9 +13,9 @@ from common.presets import PRESETS
 from common.signals import StopRequest
 from dataset import InstructionDataset
 from finetune import Settings
-from forked import Forked
 from model import GPT2
 from tiny import tiny_model
+from trainee import torchrun
 from training import run_folder
 from training.distributed import Ranks
 from training.memory import affordable_tokens
@@ -159,13 +159,6 @@ def test_memory_stays_within_the_estimate(size: str, data: str) -> None:
 def test_two_processes_train_as_one(checkpoint: str, data: str, tmp_path: Path) -> None:
     alone = run(checkpoint, data, tmp_path / "alone")
     output = tmp_path / "both"
-    done = Forked(_torchrun, *arguments(checkpoint, data, output)).finish()
+    done = torchrun(*arguments(checkpoint, data, output)).finish()
     assert done.returncode == 0, done.stderr
     assert figures(output)[-1] == pytest.approx(alone[-1], rel=1e-2)
-
-
-def _torchrun(*arguments: str) -> None:
-    import torch.distributed.run
-
-    script = str(Path(finetune.__file__))
-    torch.distributed.run.main(["--standalone", "--nproc-per-node=2", script, *arguments])

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed.run
 
 import finetune
+from clean_environment import ROOT
 from forked import Forked, run_script
 from training import run_folder
 
@@ -19,6 +21,15 @@ from training import run_folder
 def train(*arguments: object) -> Forked:
     """finetune.py, started by its command line."""
     return Forked(run_script, "finetune.py", *arguments)
+
+
+def torchrun(*arguments: object) -> Forked:
+    """A run of two processes, as a user starts it."""
+    return Forked(_torchrun, "--standalone", "--nproc-per-node=2", ROOT / "finetune.py", *arguments)
+
+
+def _torchrun(*arguments: object) -> None:
+    torch.distributed.run.main([*map(str, arguments)])
 
 
 def train_until_call(place: str, limit: int, *arguments: object) -> Forked:

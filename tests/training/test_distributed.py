@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed.run
 
 import finetune
-from clean_environment import ROOT
 from common.errors import InputError
 from forked import Forked, run_script
 from tiny import tiny_model
-from trainee import wait_until
+from trainee import torchrun, wait_until
 from training import run_folder
 from training.distributed import Ranks
 from training.trainer import Trainer
@@ -28,15 +26,6 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, data: str) -> list[str]:
     tiny_model(embedding_dim=16, num_heads=2).save_pretrained(base)
     given = ["--checkpoint", str(base), "--data", data, "--epochs", "2", "--batch-size", "9", "--lr", "1e-3"]
     return [*given, "--grad-clip", "1", "--micro-batch-tokens", "700", "--log-every", "2", "--stories", "0"]
-
-
-def torchrun(*arguments: object) -> Forked:
-    """A run of two processes, as a user starts it."""
-    return Forked(_torchrun, "--standalone", "--nproc-per-node=2", ROOT / "finetune.py", *arguments)
-
-
-def _torchrun(*arguments: object) -> None:
-    torch.distributed.run.main([*map(str, arguments)])
 
 
 def together(*arguments: object) -> list[Forked]:

@@ -8,13 +8,14 @@ as there are cores, but four at most; Stop, or leaving the page, ends it. The AP
 that a visitor types is logged or quoted, and of Gradio's routes only those that the page needs are open.
 """
 
+import functools
 import json
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from common.checkpoints import newest_checkpoint
 from common.cli import parse, run, setting
 from common.device import choose_compute
+from common.endings import either
 from common.errors import InputError
 from common.seeds import new_seed
-from dataset import ENDINGS, other_ending
+from dataset import other_endings
 from generate import choose_token
 from inference.cpu import for_inference
 from inference.decoding import Sampling
-from inference.stories import Request, Story, encode_requests, stream_story
+from inference.stories import Request, Story, encode_requests, longest_prompt, stream_story
 from model import GPT2, load_model
 
 # What hosts set, as options; those of the command line come after them.
@@ -107,8 +109,8 @@ def check_request(
 
     if not isinstance(topic, str) or len(topic) > LONGEST_TOPIC:
         raise InputError(f"topic: must be a text of at most {LONGEST_TOPIC} characters")
-    if ending not in ENDINGS:
-        raise InputError(f"ending: must be {' or '.join(ENDINGS)}")
+    if ending not in model.taught.endings:
+        raise InputError(f"ending: must be {either(model.taught.endings)}")
     context = model.config.context_length
     temperature = number("temperature", temperature, *TEMPERATURES)
     max_tokens = int(number("max_tokens", max_tokens, FEWEST_TOKENS, context))
@@ -116,7 +118,7 @@ def check_request(
     seed = new_seed() if seed is None else int(number("seed", seed, 0, LARGEST_SEED))
     request = Request(topic, ending, seed)
     prompts, others = encode_requests(model, [request], ending_strength)
-    room = context - max(map(len, [*prompts, *others]))
+    room = context - longest_prompt(prompts, others)
     return request, Sampling(min(max_tokens, room), temperature, ending_strength=ending_strength)
 
 
@@ -156,6 +158,7 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
     hidden: Any = dict(limits, api_visibility="private", show_progress="minimal")
     box: Any = dict(label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story")
     link = f"[{name}](https://huggingface.co/{name.split('@')[0]})"
+    endings = model.taught.endings
     if Path(name).exists():
         link = f"`{'/'.join(Path(name).parts[-2:])}`"  # visitors need not know where things are
 
@@ -169,7 +172,9 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
                 button = gr.Button(example, size="sm", min_width=120)
                 button.click(None, outputs=topic, js=f"() => {json.dumps(example)}")
         with gr.Row():
-            ending = gr.Radio([(e.title(), e) for e in ENDINGS], value="happy", label="How does it end?")
+            ending = gr.Radio(
+                [(e.capitalize(), e) for e in endings], value=endings[0], label="How does it end?"
+            )
             temperature = gr.Slider(*TEMPERATURES, 0.7, step=0.1, label="Temperature")
         with gr.Accordion("More", open=False):
             context = model.config.context_length
@@ -179,7 +184,10 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
         with gr.Row():
             generate = gr.Button("Generate", variant="primary", min_width=140)
             stop = gr.Button("Stop", min_width=140)
-            other = gr.Button("The other ending", interactive=False, min_width=140)
+            others = [  # one for each ending that was not asked for
+                gr.Button(other_label("another", endings), interactive=False, min_width=140)
+                for _ in endings[1:]
+            ]
         told = gr.JSON(visible=False)  # what the first story was asked for
         with gr.Row():
             with gr.Column(min_width=320):
@@ -195,26 +203,28 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
 
         def tell_first(*asked: Any) -> Iterator[dict[Any, Any]]:
             start = time.perf_counter()
-            layout: dict[Any, Any] = {other: gr.Button(interactive=True), beside: gr.Column(visible=False)}
+            layout: dict[Any, Any] = {beside: gr.Column(visible=False)}
+            for button, other in zip(others, other_endings(asked[1], endings), strict=False):
+                layout[button] = gr.Button(other_label(other, endings), interactive=True)
             for story in tell(model, *asked):
                 yield layout | {
-                    first: gr.Textbox(story.text, label=f"{asked[1].title()} ending"),
+                    first: gr.Textbox(story.text, label=f"{asked[1].capitalize()} ending"),
                     first_note: note(story, time.perf_counter() - start),
                     told: [*asked[:-1], story.seed],
                 }
                 layout = {}
 
-        def tell_other(asked: Any) -> Iterator[dict[Any, Any]]:
+        def tell_other(number: int, asked: Any) -> Iterator[dict[Any, Any]]:
             start = time.perf_counter()
             layout: dict[Any, Any] = {beside: gr.Column(visible=True)}
             try:
                 topic, ending, temperature, max_tokens, strength, seed = asked
-                ending = other_ending(ending)
+                ending = other_endings(ending, endings)[number]
             except (TypeError, ValueError):
                 raise gr.Error("tell a story first", print_exception=False) from None
             for story in tell(model, topic, ending, temperature, max_tokens, strength, seed):
                 yield layout | {
-                    second: gr.Textbox(story.text, label=f"{ending.title()} ending"),
+                    second: gr.Textbox(story.text, label=f"{ending.capitalize()} ending"),
                     second_note: note(story, time.perf_counter() - start),
                 }
                 layout = {}
@@ -235,17 +245,29 @@ def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
             [generate.click, topic.submit],
             tell_first,
             [topic, ending, temperature, max_tokens, strength, seed],
-            [first, first_note, told, other, beside],
+            [first, first_note, told, *others, beside],
             show_progress_on=first,
             **hidden,
         )
-        telling_other = other.click(
-            tell_other, told, [second, second_note, beside], show_progress_on=second, **hidden
-        )
-        stop.click(None, cancels=[telling, telling_other])
+        telling_others = [
+            button.click(
+                functools.partial(tell_other, number),
+                told,
+                [second, second_note, beside],
+                show_progress_on=second,
+                **hidden,
+            )
+            for number, button in enumerate(others)
+        ]
+        stop.click(None, cancels=[telling, *telling_others])
         gr.api(story, **limits)
     page.state_session_capacity = SESSIONS
     return page.queue(max_size=LONGEST_QUEUE, api_open=False)
+
+
+def other_label(ending: str, endings: Sequence[str]) -> str:
+    """Of the button that asks for another ending than was told; of two, there is only the other one."""
+    return "The other ending" if len(endings) == 2 else f"{ending.capitalize()} ending"
 
 
 def note(story: Story, seconds: float) -> str:
@@ -313,7 +335,9 @@ def main(argv: list[str] | None = None) -> None:
     model = for_inference(load_model(name, compute.device))
     at_once = min(torch.get_num_threads(), MOST_AT_ONCE)
     torch.set_num_threads(1)
-    first = Request(EXAMPLES[0], ENDINGS[0], seed=0)
+    if not model.taught.endings:
+        raise InputError(f"--checkpoint {name}: was taught no endings to choose from; use generate.py")
+    first = Request(EXAMPLES[0], model.taught.endings[0], seed=0)
     list(stream_story(model, first, Sampling(max_new_tokens=FEWEST_TOKENS), choose_token))  # warms up
     server = build_server(model, name, at_once)
     print(

@@ -1,10 +1,10 @@
-"""The prompt, the tokenizer, and tokenised examples: what a model reads and what it is asked to predict.
+"""The prompt, the tokenizer, the data, and tokenised examples: what a model reads and is asked to predict.
 
     examples = InstructionDataset("train", max_length=512)
     batch = custom_collate_fn([examples[0], examples[1]])     # {"input_ids": (B, T), "labels": (B, T)}
 
-Tokenising happens once: the ids are kept in data/tokens/, under a name made from the data's content, the
-prompt template, the vocabulary and the maximum length. That folder may be deleted at any time.
+Tokenising happens once: the ids are kept in data/tokens/, under a name made from the data's content, prompts
+and all, the vocabulary and the maximum length. That folder may be deleted at any time.
 """
 
 import base64
@@ -12,13 +12,17 @@ import contextlib
 import functools
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from common import hub
-from common.errors import InputError, one_line
-from common.files import refuse_lfs_pointer, whole_file
+from common.endings import ENDINGS, Taught, as_endings, either
+from common.errors import InputError
+from common.files import whole_file
+from common.own_stories import LONGEST, Example, split_stories
+from common.parquet_file import read_parquet
 
 if TYPE_CHECKING:  # torch, tiktoken and datasets take seconds to import: only where they are used
     import datasets
@@ -34,10 +38,9 @@ LOCAL_DATA = "data/tinystories-instruct-balanced"
 PUBLISHED_DATA = "0rn0/tinystories-instruct-balanced"
 
 COLUMNS = ("instruction", "response", "ending")  # of a prepared data set, all text
-ENDINGS = ("happy", "sad")
 PROMPT = "Write a story about: {summary}\nWith: {ending} ending\n\n### Story:\n"
 VOCAB_SIZE = 50257
-LONGEST_TEXT = 100_000  # characters; of a million blanks, tiktoken's stack overflows
+NO_ENDINGS = "there is none to ask for: the model was taught prompts and what follows them; leave it out"
 IGNORE_INDEX = -100
 
 # How GPT-2 cuts text into pieces before merging bytes: contractions, words and numbers with the blank before
@@ -45,19 +48,34 @@ IGNORE_INDEX = -100
 SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def format_instruction(summary: str, ending: str) -> str:
+def format_instruction(summary: str, ending: str, *, endings: Sequence[str] = ENDINGS) -> str:
     """The prompt, up to and with the newline after which the story begins.
 
-    Raises InputError if `ending` is neither "happy" nor "sad".
+    `endings` are those of the data set or the model (`GPT2.taught`); where there are none, the summary is the
+    prompt as it is, and `ending` must be "". Raises InputError if `ending` is none of them.
     """
-    if ending not in ENDINGS:
-        raise InputError(f"ending {ending!r}: must be one of {', '.join(ENDINGS)}")
-    return PROMPT.replace("{ending}", ending).replace("{summary}", summary)
+    if ending not in (endings or ("",)):
+        raise InputError(f"ending {ending!r:.40}: {f'must be {either(endings)}' if endings else NO_ENDINGS}")
+    return PROMPT.replace("{ending}", ending).replace("{summary}", summary) if endings else summary
 
 
-def other_ending(ending: str) -> str:
-    (other,) = set(ENDINGS) - {ending}
-    return other
+def taught(endings: Sequence[str]) -> Taught:
+    """What a model is taught by prompts with these endings: for its endings.json."""
+    prompt = format_instruction("{summary}", "{ending}", endings=("{ending}",)) if endings else "{summary}"
+    return Taught(tuple(endings), prompt)
+
+
+def check_prompt(model: Taught) -> None:
+    """Raises InputError if a model says that it was taught another prompt than is made here."""
+    if model.prompt not in (None, here := taught(model.endings).prompt):
+        raise InputError(
+            f"--checkpoint: the model was taught the prompt {model.prompt!r}, and dataset.PROMPT now makes "
+            f"{here!r}; write the other one there, or train anew"
+        )
+
+
+def other_endings(ending: str, endings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(each for each in endings if each != ending)
 
 
 @functools.cache
@@ -85,8 +103,9 @@ def get_tokenizer(vocab_size: int = VOCAB_SIZE) -> "tiktoken.Encoding":
 
 
 def load_data(name: str | None = None) -> "tuple[datasets.DatasetDict, dict[str, str | None]]":
-    """The balanced data set from a folder that prepare_data.py wrote, or from the Hub (`id[@revision]`), and
-    what hub.origin says of it; by default the one here, else the published one.
+    """A data set, and what hub.origin says of it: a folder that prepare_data.py wrote, a repo of the Hub
+    (`id[@revision]`) with what that holds, or a file of stories (common/own_stories.py) as it is, without
+    balance; by default the balanced one here, else the published one.
 
     A split is `{split}.parquet`, or `{split}-*.parquet` there or in `data/`, as `datasets` writes it to the
     Hub. The files are read themselves: `datasets` would take "a[b]", "a::b" and "json" for something else
@@ -98,90 +117,96 @@ def load_data(name: str | None = None) -> "tuple[datasets.DatasetDict, dict[str,
     if name is None:
         name = LOCAL_DATA if Path(LOCAL_DATA).exists() else PUBLISHED_DATA
     folder = Path(name)
+    data = datasets.DatasetDict()
+    if folder.is_file():
+        endings, splits = split_stories(folder, topic_of)
+        counts = Counter(example.ending for example in splits["train"])
+        told = ", ".join(f"{counts[ending]:,} {ending}" for ending in endings) or "with no ending to ask for"
+        print(f"{name}: {len(splits['train']):,} stories to train on ({told}), ", end="")
+        print(f"{len(splits['validation']):,} about other topics for validation")
+        if max(counts.values()) > 2 * min(counts.values()):
+            print(f"note: not balanced; prepare_data.py --source {name} makes it so")
+        for split, examples in splits.items():
+            if examples:
+                data[split] = datasets.Dataset(as_table(examples, endings))
+        return data, hub.origin(name, folder)
     if not folder.is_dir():
         if not hub.is_name(name):
-            what = "is a file" if folder.exists() else "no such folder, and not a Hub id"
-            raise InputError(f"--data {name}: {what}; name the folder that prepare_data.py wrote")
+            raise InputError(
+                f"--data {name}: no such folder or file, and not a Hub id; name what prepare_data.py wrote, "
+                "or a file of stories"
+            )
         try:
             folder = hub.fetch(name, "dataset")
         except InputError as error:
             raise InputError(f"{error}; or make a data set with prepare_data.py") from error
-    data = datasets.DatasetDict()
     for split in ("train", "validation"):
         patterns = f"{split}.parquet", f"{split}-*.parquet", f"data/{split}-*.parquet"
         if files := [file for pattern in patterns for file in sorted(folder.glob(pattern))]:
-            data[split] = datasets.Dataset(_read_parquet(files))
+            data[split] = datasets.Dataset(read_parquet(files, COLUMNS, LONGEST, may_be_blank="ending"))
     if "train" not in data:
         raise InputError(f"--data {name}: holds no train.parquet; make a data set with prepare_data.py")
     return data, hub.origin(name, folder)
 
 
-def _read_parquet(files: Sequence[Path]) -> "pa.Table":
-    """The COLUMNS of files. Raises InputError if one is missing, or a row holds no text."""
+def topic_of(instruction: str, ending: str) -> str:
+    """An instruction is a topic, or a whole prompt for its ending. Raises InputError, with the reason, if it
+    is a prompt for another ending, or without a topic."""
+    prompt = format_instruction("\0", ending, endings=(ending,))
+    before, after = map(str.strip, prompt.split("\0"))
+    text = instruction.strip()
+    if not before or not text.startswith(before):
+        return instruction
+    topic = text.removeprefix(before).removesuffix(after)
+    if not topic.strip() or not text.endswith(after):
+        raise InputError(f"instruction is neither a topic nor a whole prompt for the ending {ending!r}")
+    return topic
+
+
+def as_table(examples: Sequence[Example], endings: Sequence[str]) -> "pa.Table":
+    """Rows with COLUMNS, as a prepared data set holds them."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    tables = []
-    for file in files:
-        refuse_lfs_pointer(file)
-        try:
-            with open(file, "rb") as content:  # pyarrow itself would take the path for UTF-8 in any locale
-                tables.append(_as_text(pq.ParquetFile(content).read(), file))
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise InputError(
-                f"{file}: damaged, or not a Parquet file of text ({one_line(error)}); make it anew"
-            ) from error
-    table = pa.concat_tables(tables)
-    if not len(table):
-        raise InputError(f"{files[0]}: holds no rows; remove the file, or make it anew")
-    return table
+    prompts = [format_instruction(topic, ending, endings=endings) for topic, ending, _ in examples]
+    columns = prompts, [example.story for example in examples], [example.ending for example in examples]
+    return pa.table(dict(zip(COLUMNS, columns, strict=True)))
 
 
-def _as_text(table: "pa.Table", file: Path) -> "pa.Table":
-    """The COLUMNS of a file's table as strings. Raises InputError if they are not text, or a row is unfit."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if missing := [column for column in COLUMNS if column not in table.column_names]:
-        raise InputError(f"{file}: lacks the columns {', '.join(missing)}; add them")
-    table = table.select(COLUMNS)
-    for column, field in zip(COLUMNS, table.schema, strict=True):
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if kind not in (pa.string(), pa.large_string(), pa.string_view()):
-            raise InputError(f"{file}: {column} holds {kind}, not text; write it as strings")
-    table = table.cast(pa.schema([(column, pa.string()) for column in COLUMNS]))
-    for column in COLUMNS:
-        texts = table[column].fill_null("")
-        empty = pc.equal(pc.utf8_trim_whitespace(texts), "")
-        long = pc.greater(pc.utf8_length(texts), LONGEST_TEXT)
-        for unfit, what in ((empty, "empty"), (long, f"longer than {LONGEST_TEXT:,} characters")):
-            if (row := pc.index(unfit, True).as_py()) >= 0:
-                raise InputError(f"{file}: {column} of row {row} (from 0) is {what}; remove that row")
-    return table
+def endings_of(data: "datasets.DatasetDict") -> tuple[str, ...]:
+    """How the stories of a data set end, sorted; () if it has no endings to ask for. Raises InputError if
+    these are too few, too many, or no words, or validation has others than train."""
+    found = {split: {*rows.unique("ending")} for split, rows in data.items()}
+    try:
+        endings = as_endings(found["train"] - {""})
+    except InputError as error:
+        raise InputError(f"--data: {error}") from error
+    for split, others in found.items():
+        if unknown := others - {*(endings or ("",))}:
+            raise InputError(f"--data: {split} has the ending {min(unknown)!r}, and train has not")
+    return endings
 
 
-class Example(NamedTuple):
-    """What a row of a prepared data set says: `instruction` is the topic's prompt for its ending."""
-
-    topic: str
-    ending: str
-    story: str
-
-
-def read_examples(rows: "datasets.Dataset") -> list[Example]:
-    """The rows of a split. Raises InputError where an instruction is not a topic's prompt for its ending."""
-    prompts = {ending: format_instruction("\0", ending).split("\0") for ending in ENDINGS}
-    examples = []
-    for instruction, story, ending in zip(*(rows[name] for name in COLUMNS), strict=True):
+def read_topics(rows: "datasets.Dataset", endings: Sequence[str] = ENDINGS) -> list[str]:
+    """The topics of a split. Raises InputError where an instruction is no topic's prompt for its ending."""
+    prompts = {
+        ending: format_instruction("\0", ending, endings=endings).split("\0") for ending in endings or ("",)
+    }
+    topics = []
+    for instruction, ending in zip(rows["instruction"], rows["ending"], strict=True):
         before, after = prompts.get(ending, ("", ""))
         topic = instruction.removeprefix(before).removesuffix(after)
-        if not topic.strip() or ending not in ENDINGS or instruction != f"{before}{topic}{after}":
+        if not topic.strip() or ending not in prompts or instruction != f"{before}{topic}{after}":
             raise InputError(
                 f"--data: instruction {instruction!r:.120} with the ending {ending!r:.20} is no prompt that "
                 "dataset.format_instruction makes; prepare the data with prepare_data.py"
             )
-        examples.append(Example(topic, ending, story))
-    return examples
+        topics.append(topic)
+    return topics
+
+
+def read_examples(rows: "datasets.Dataset", endings: Sequence[str] = ENDINGS) -> list[Example]:
+    """The rows of a split. Raises InputError as `read_topics` does."""
+    return list(map(Example, read_topics(rows, endings), rows["ending"], rows["response"]))
 
 
 def fingerprint(rows: "datasets.Dataset") -> str:
@@ -213,8 +238,7 @@ class InstructionDataset:
         rows = (load_data(data)[0] if isinstance(data, str | None) else data)[split]
         self.max_length = max_length
         self.fingerprint = fingerprint(rows)
-        template = hashlib.blake2b(PROMPT.encode(), digest_size=4).hexdigest()
-        name = f"{split}-{self.fingerprint}-{template}-{vocab_size}-{max_length}.safetensors"
+        name = f"{split}-{self.fingerprint}-{vocab_size}-{max_length}.safetensors"
         arrays = _cached(cache_folder / name, lambda: _tokenise(rows, max_length, vocab_size))
         self.tokens = arrays["tokens"]  # (all tokens,) uint16, the examples one after another
         self.starts = arrays["starts"]  # (N + 1,) int64: example i is tokens[starts[i]:starts[i + 1]]

@@ -5,8 +5,8 @@
 
 What is measured, all on the validation split:
 - loss and perplexity, over all its tokens (evaluation/likelihood.py);
-- preference: is a true story likelier when its own ending is asked for? No sampling and no judge;
-- adherence: stories are told about topics that training had none of, happily and sadly, and a classifier of
+- preference: is a true story likelier when its own ending is asked for than any other? No sampling, no judge;
+- adherence: stories are told about topics that training had none of, one for each ending, and a classifier of
   training stories (evaluation/judge.py) says how they end. It stands beside its own accuracy on true held-out
   stories;
 - their texts: length, topic words, variety, repetition, what was copied (evaluation/text_statistics.py).
@@ -33,12 +33,13 @@ from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.errors import InputError
 from common.files import claimed_folder, whole_file, write_text
+from common.own_stories import Example
 from common.presets import PRESETS
 from common.seeds import derived_seed
-from dataset import ENDINGS, Example, fingerprint, load_data, read_examples
+from dataset import endings_of, fingerprint, load_data, read_examples
 from evaluation import report
 from evaluation.judge import Judge, train_judge
-from evaluation.likelihood import Pair, encode_pairs, likelihood_metrics, score
+from evaluation.likelihood import Trial, ask_as_the_data, encode_trials, likelihood_metrics, score
 from evaluation.metrics import Metrics, Topics, accuracy, adherence, perplexity
 from evaluation.text_statistics import story_statistics
 from generate import choose_token
@@ -59,7 +60,8 @@ class Settings:
         "30m", "without --checkpoint: the one trained here, else the published one", choices=tuple(PRESETS)
     )
     data: str | None = setting(
-        None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
+        None,
+        "folder from prepare_data.py, file of stories, or Hub id; default: the local one, else the published",
     )
     output: str = setting("report", "folder to write; it appears whole or not at all")
     overwrite: bool = setting(False, "replace the report in an output folder; other files stay")
@@ -86,12 +88,13 @@ class Settings:
 class HeldOut:
     """What all checkpoints are measured on."""
 
+    endings: tuple[str, ...]
     validation: list[Example]  # loss and preference are of all of them
     topics: Topics  # of `validation`
     training_stories: Sequence[str]
     unseen: list[Example]  # the validation examples about topics that training has none of
-    requests: list[Request]  # for each drawn topic and each of its seeds a happy story, then a sad one
-    requested_topics: Topics  # of each pair of `requests`
+    requests: list[Request]  # for each drawn topic and each of its seeds, a story for every ending
+    requested_topics: Topics  # of each such set of stories
     judge: Judge
 
 
@@ -99,7 +102,10 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
     """Draw topics to tell stories about, and train the judge. Raises InputError if data is lacking."""
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; make more with prepare_data.py")
-    train, validation = read_examples(data["train"]), read_examples(data["validation"])
+    endings = endings_of(data)
+    if not endings:
+        raise InputError("--data: has no endings to ask for, and that is what is measured here")
+    train, validation = (read_examples(data[split], endings) for split in ("train", "validation"))
     topics_of_all = Topics([example.topic for example in validation], settings.seed)
     seen = {example.topic for example in train}
     unseen = [example for example in validation if example.topic not in seen]
@@ -113,16 +119,17 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
         Request(topics[number], ending, derived_seed(settings.seed, "story", number, i))
         for number in drawn.tolist()
         for i in range(settings.num_stories)
-        for ending in ENDINGS
+        for ending in endings
     ]
     stories = [example.story for example in train]
     return HeldOut(
+        endings,
         validation,
         topics_of_all,
         stories,
         unseen,
         requests,
-        Topics([request.topic for request in requests[::2]], settings.seed),
+        Topics([request.topic for request in requests[:: len(endings)]], settings.seed),
         train_judge(stories, [example.ending for example in train]),
     )
 
@@ -130,7 +137,7 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
 def judge_accuracy(held: HeldOut, seed: int) -> Metrics:
     """How often the judge is right on true stories about topics that it has not seen."""
     topics, endings, stories = zip(*held.unseen, strict=True)
-    return accuracy(Topics(topics, seed), held.judge.verdicts(stories), np.array(endings))
+    return accuracy(Topics(topics, seed), held.judge.verdicts(stories), np.array(endings), held.endings)
 
 
 def true_story_statistics(held: HeldOut, seed: int) -> Metrics:
@@ -147,46 +154,52 @@ class Candidate:
     """A checkpoint that is to be measured."""
 
     model: GPT2
-    pairs: list[Pair]  # of all validation examples
-    drawn: list[Pair]  # one for each topic that stories are told about
+    trials: list[Trial]  # of all validation examples
+    drawn: list[Trial]  # one for each topic that stories are told about
     plain: Sampling
     guided: list[Sampling]  # one for each ending strength but 1
 
 
 def prepare_candidate(model: GPT2, held: HeldOut, settings: Settings) -> Candidate:
     """Raises InputError if the model does not fit the data or the settings."""
-    pairs = encode_pairs(held.validation, model.config)
-    first = {pair.topic: pair for pair in reversed(pairs)}
+    ask_as_the_data(model, held.endings)
+    trials = encode_trials(held.validation, held.endings, model.config)
+    first = {trial.topic: trial for trial in reversed(trials)}
     drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests)]
-    longest = max(len(prompt) for pair in drawn for prompt in pair.prompts)
+    longest = max(len(prompt) for trial in drawn for prompt in trial.prompts)
     check_top_k(settings.top_k, model)
     context = model.config.context_length
     room = limit_tokens(settings.max_tokens or context - longest, longest, context)
     plain = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
     strengths = sorted({*settings.ending_strength} - {plain.ending_strength})
-    return Candidate(model, pairs, drawn, plain, [replace(plain, ending_strength=each) for each in strengths])
+    return Candidate(
+        model, trials, drawn, plain, [replace(plain, ending_strength=each) for each in strengths]
+    )
 
 
 def measure(candidate: Candidate, held: HeldOut, seed: int) -> dict[str, Any]:
     """A checkpoint's figures and the stories they come from; for every ending strength, the adherence and the
     perplexity of the drawn topics' true stories."""
-    drawn = Topics([pair.topic for pair in candidate.drawn], seed)
-    tokens = [len(pair.targets) for pair in candidate.drawn]
+    drawn = Topics([trial.topic for trial in candidate.drawn], seed)
+    tokens = [len(trial.targets) for trial in candidate.drawn]
     told, verdicts, endings, strengths = [], [], [], []
     for sampling in (candidate.plain, *candidate.guided):
         name = f"tell stories, ending strength {sampling.ending_strength:g}"
         told.append(tell_stories(candidate.model, held.requests, sampling, choose_token, progress=name))
         verdicts.append(held.judge.verdicts([story.text for story in told[-1]]))
-        losses = score(candidate.model, candidate.drawn, sampling.ending_strength).story
+        losses = score(candidate.model, candidate.drawn, sampling.ending_strength).asked
         likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
-        endings.append(adherence(held.requested_topics, verdicts[-1].reshape(-1, 2)))
+        sets = verdicts[-1].reshape(-1, len(held.endings))
+        endings.append(adherence(held.requested_topics, sets, held.endings))
         strengths.append({"strength": sampling.ending_strength, **endings[-1], **likely})
 
     asked = [request.topic for request in held.requests]
     texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
     return {
         "max_tokens": candidate.plain.max_new_tokens,
-        "metrics": likelihood_metrics(held.topics, candidate.pairs, score(candidate.model, candidate.pairs))
+        "metrics": likelihood_metrics(
+            held.topics, candidate.trials, score(candidate.model, candidate.trials), held.endings
+        )
         | endings[0]
         | {"end by themselves": Topics(asked, seed).share(complete)}
         | story_statistics(asked, texts, held.training_stories, seed),
@@ -210,7 +223,8 @@ def card_of(name: str, file: Path) -> Path:
 def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
     """How the endings follow the instruction, for a model's card."""
     asked = (
-        f"{report.with_interval(metrics[f'adherence, {ending}'])} of the {ending} ones" for ending in ENDINGS
+        f"{report.with_interval(metrics[f'adherence, {ending}'])} of the {ending} ones"
+        for ending in evaluation["endings"]
     )
     return (
         f"{', '.join(asked)} (with 95% intervals; {evaluation['topics']} held-out topics, temperature "
@@ -235,6 +249,7 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
     evaluation: dict[str, Any] = {
         "settings": asdict(settings),
         "data": origin | {"fingerprint": fingerprint(data["validation"])},
+        "endings": held.endings,
         "examples": len(held.validation),
         "unseen": len(held.unseen),
         "topics": len({request.topic for request in held.requests}),
@@ -253,7 +268,7 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
             print(f"note: {file} has been replaced since it was measured; its card stays", file=sys.stderr)
             continue
         metrics = checkpoint["metrics"]
-        shares = {ending: metrics[f"adherence, {ending}"].value for ending in ENDINGS}
+        shares = {ending: metrics[f"adherence, {ending}"].value for ending in held.endings}
         said = summary(evaluation, metrics)
         said = with_adherence(card.read_text("utf-8"), str(origin["name"]), origin["commit"], shares, said)
         with whole_file(card) as temporary:

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ from training.dry_run import estimate
 from training.dry_run import tell as tell_estimate
 from training.loss import compute_loss
 from training.memory import is_out_of_memory
-from training.monitor import Monitor, check_room, draw_loss
+from training.monitor import Monitor, Requests, draw_loss, sample_requests
 from training.run_folder import Progress
 from training.step_statistics import StepStatistics, must_be_finite
 from training.trainer import Trainer, learning_rate, validation_loss
@@ -56,7 +55,8 @@ class Settings:
     )
     checkpoint: str | None = setting(None, "another base: a folder, a .pt or .safetensors file, a Hub id")
     data: str | None = setting(
-        None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
+        None,
+        "folder from prepare_data.py, file of stories, or Hub id; default: the local one, else the published",
     )
     output: str | None = setting(
         None, "folder to write; default: checkpoints/sft_30M_model, or as the size is"
@@ -96,8 +96,8 @@ class Settings:
     dry_run: bool = setting(False, "tell what the run takes: steps, memory, disk and minutes; write nothing")
 
 
-def tell_samples(stop: StopRequest, model: GPT2, requests: Sequence[tuple[str, str]]) -> list[str]:
-    """Stories for the monitor: a topic and an ending each, always from the same random numbers.
+def tell_samples(stop: StopRequest, model: GPT2, requests: Requests) -> list[str]:
+    """Stories for the monitor, always from the same random numbers.
 
     Raises Ended."""
 
@@ -118,10 +118,16 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
             check_write_access(settings.push_to_hub, "model")
     print(f"model: {report['base']['name']}, {report['model']['parameters'] / 1e6:.1f}M parameters")
     for split, rows in examples.items():
-        cut = (~rows.complete).sum()
+        cut = ~rows.complete
+        whole = (rows.prompt_lengths == rows.lengths)[cut].sum()
+        without = f" ({whole:,} before the story begins)" if whole else ""
         print(
             f"data: {len(rows):,} examples for {split}"
-            + (f", {cut:,} of them cut: --max-length is {rows.max_length}" if cut else "")
+            + (
+                f", {cut.sum():,} of them cut{without}: --max-length is {rows.max_length}"
+                if cut.any()
+                else ""
+            )
         )
         if not rows.supervised_tokens(settings.loss_on).any():
             raise InputError(
@@ -142,7 +148,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
     trainer = Trainer(settings, model, rows, total_steps, compute, ranks)
     if state:
         trainer.optimizer.load_state_dict(state)
-    check_room(model.config, settings.stories)
+    samples = sample_requests(settings.stories, model, examples.get("validation", rows))
     if settings.push_every and not settings.push_to_hub:
         raise InputError("--push-every: where to? add --push-to-hub")
     if compute.device.type != "cpu":
@@ -234,7 +240,7 @@ def train(settings: Settings, output: Path, compute: Compute, ranks: Ranks, go_o
                         loss = validation_loss(trainer.supervised, stop.between(validation), compute, ranks)
                         must_be_finite(loss, f"step {progress.step}: the validation loss")
                         names += ["best"] * (loss < progress.best)
-                    monitor.write_stories(model, settings.stories, progress.step)
+                    monitor.write_stories(model, samples, progress.step)
                     if validation:
                         monitor.log(progress.step, epoch, validation_loss=loss)
                         progress.best = min(loss, progress.best)

@@ -6,13 +6,15 @@
 Here a token is chosen (`choose_token`); the loop around that is in inference/decoding.py, and how a request
 becomes a prompt and tokens become text in inference/stories.py.
 
-`--ending-strength S` weighs the asked ending more: classifier-free guidance, with the prompt that asks for
-the other ending as the negative one.
+`--ending-strength S` weighs the asked ending more: classifier-free guidance, with the prompts that ask for
+the other endings as the negative ones.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,20 +22,28 @@ from torch import Tensor
 from common.checkpoints import finetuned_checkpoint
 from common.cli import parse, run, setting
 from common.device import choose_compute
+from common.endings import ENDINGS, either, read_taught
 from common.errors import InputError
 from common.presets import PRESETS
 from common.seeds import new_seed
-from dataset import ENDINGS
 from inference.cpu import for_inference
 from inference.decoding import MOST_STRENGTH, Sampling
-from inference.stories import Request, check_top_k, encode_requests, limit_tokens, stream_story, tell_stories
+from inference.stories import (
+    Request,
+    check_top_k,
+    encode_requests,
+    limit_tokens,
+    longest_prompt,
+    stream_story,
+    tell_stories,
+)
 from model import GPT2, load_model
 
 
 @dataclass(frozen=True)
 class Settings:
     topic: str | None = setting(None, "what the story is about; asked for if not given")
-    ending: str | None = setting(None, "how it ends; asked for if not given", choices=ENDINGS)
+    ending: str | None = setting(None, "how it ends; asked for if not given")
     model_size: str = setting(
         "30m", "which fine-tuned model: the one trained here, else the published one", choices=tuple(PRESETS)
     )
@@ -44,7 +54,7 @@ class Settings:
         1.0, "sample from the likeliest tokens that hold this much probability", at_least=0, at_most=1
     )
     ending_strength: float = setting(
-        1.0, "1 is plain, more pushes away from the other ending", at_least=0, at_most=MOST_STRENGTH
+        1.0, "1 is plain, more pushes away from the other endings", at_least=0, at_most=MOST_STRENGTH
     )
     max_tokens: int | None = setting(
         None,
@@ -116,7 +126,7 @@ def print_stories(model: GPT2, settings: Settings, topic: str, ending: str, chec
     requests = [Request(topic, ending, first + number) for number in range(settings.num_stories)]
     strength = settings.ending_strength
     prompts, others = encode_requests(model, requests[:1], strength)
-    longest = max(map(len, (*prompts, *others)))
+    longest = longest_prompt(prompts, others)
     room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
     sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
     if settings.num_stories == 1 and not settings.json:
@@ -143,18 +153,35 @@ def ask(question: str) -> str:
         return ""
 
 
-def ask_ending() -> str:
+def told_endings(checkpoint: str, endings: Sequence[str]) -> str:
+    if not endings:
+        return f"{checkpoint} was taught none; leave --ending out, and give it a prompt as --topic"
+    return f"stories of {checkpoint} end {either(endings)}"
+
+
+def endings_for_help(settings: Settings) -> str:
+    """What --help says of the model that is named, without the network."""
+    checkpoint = settings.checkpoint or finetuned_checkpoint(settings.model_size)
+    place = Path(checkpoint)
+    if not place.exists():
+        return f"--ending: unless its endings.json says otherwise, {told_endings(checkpoint, ENDINGS)}"
+    taught = read_taught(place if place.is_dir() else place.parent)
+    return f"--ending: {told_endings(checkpoint, taught.endings)}"
+
+
+def ask_ending(endings: Sequence[str]) -> str:
+    """One of the model's endings, by as much of its start as tells it from the others."""
     while True:
-        answer = ask("Does it end happy or sad? ").lower()
+        answer = ask(f"Does it end {either(endings)}? ").lower()
         if not answer:
-            raise InputError(f"--ending: none given; one of {', '.join(ENDINGS)}")
-        for ending in ENDINGS:
-            if ending.startswith(answer):
-                return ending
+            raise InputError(f"--ending: none given; one of {', '.join(endings)}")
+        meant = [ending for ending in endings if ending.startswith(answer)]
+        if answer in meant or len(meant) == 1:
+            return answer if answer in meant else meant[0]
 
 
 def main(argv: list[str] | None = None) -> None:
-    settings = parse(Settings, argv, __doc__)
+    settings = parse(Settings, argv, __doc__, endings_for_help)
     if not settings.temperature and settings.num_stories > 1:
         raise InputError("--temperature 0: tells the same story each time; leave --num-stories out")
     compute = choose_compute(settings.device)
@@ -163,16 +190,22 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint = finetuned_checkpoint(settings.model_size)
     model = for_inference(load_model(checkpoint, compute.device))
     check_top_k(settings.top_k, model)
+    endings = model.taught.endings
+    if settings.ending is not None and settings.ending not in endings:
+        raise InputError(f"--ending {settings.ending}: {told_endings(checkpoint, endings)}")
     print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
 
+    def choose_ending() -> str:
+        return settings.ending or (ask_ending(endings) if endings else "")
+
     if settings.topic is not None:
-        print_stories(model, settings, settings.topic, settings.ending or ask_ending(), checkpoint)
+        print_stories(model, settings, settings.topic, choose_ending(), checkpoint)
         return
     topic = ask("What is the story about? ")
     if not topic:
         raise InputError("--topic: none given; say what the story is about")
     while topic:
-        ending = settings.ending or ask_ending()
+        ending = choose_ending()
         try:
             print_stories(model, settings, topic, ending, checkpoint)
         except InputError as error:

@@ -10,6 +10,7 @@ weights make a model with int8 layers (common/int8.py). This file neither trains
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from typing import Any
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor, nn
 
 from common.checkpoints import locate
+from common.endings import ENDINGS_FILE, Taught, read_taught, write_taught
 from common.int8 import Int8Linear
 from common.layers import Dropout, Embedding, Linear
 from common.presets import ModelConfig
@@ -229,6 +232,7 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
     def _build(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.taught = Taught()  # goes with the weights from file to file
         self.embeddings = Embeddings(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.embedding_dim)
@@ -282,10 +286,20 @@ class GPT2(nn.Module, PyTorchModelHubMixin, library_name="pytorch", pipeline_tag
         # save_file would make the file readable by its owner alone.
         content = safetensors.torch.save(self.state_dict(), metadata={"format": "pt"})
         (save_directory / "model.safetensors").write_bytes(content)
+        write_taught(save_directory, self.taught)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **how: Any) -> "GPT2":  # type: ignore[override]
+        if not Path(model_id).is_dir():
+            where = {name: how[name] for name in ("revision", "cache_dir", "force_download", "token")}
+            with suppress(EntryNotFoundError):
+                hf_hub_download(model_id, ENDINGS_FILE, local_files_only=how["local_files_only"], **where)
+        return super()._from_pretrained(model_id=model_id, **how)
 
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):  # type: ignore[no-untyped-def]
         load_weights(model, clean(safetensors.torch.load_file(model_file), model_file), model_file)
+        model.taught = read_taught(Path(model_file).parent)
         return model.to(map_location).eval()
 
 
@@ -299,4 +313,5 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GPT2:
     state, config = read_weights(file)
     model = GPT2._without_weights(config)
     load_weights(model, state, str(file))
+    model.taught = read_taught(file.parent)
     return model.to(device).eval()

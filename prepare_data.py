@@ -1,12 +1,13 @@
-"""Raw TinyStoriesInstruct -> a balanced instruction data set: every sad story, as many happy ones.
+"""Raw TinyStoriesInstruct, or a file of stories -> a balanced instruction data set: as many of each ending.
 
     uv run python prepare_data.py                                  # from the Hub, about 2.5 million records
     uv run python prepare_data.py --source FOLDER --output DIR     # from the two text files in FOLDER
+    uv run python prepare_data.py --source my.jsonl --output DIR   # your own: common/own_stories.py
     uv run python prepare_data.py --push-to-hub you/my-data-set    # and send the result to the Hub
 
 The raw text (see preparation/records.py) is read twice: once from end to end for where the usable records lie
 and how they end, then at the places of those that were drawn. So memory holds 13 bytes of each record, not
-its text.
+its text; of a file of stories, all of it.
 
 The output folder is what is pushed to the Hub: a Parquet file a split, a data card and stats.json. Raw text
 from the Hub is kept in data/raw/, so that a run that was cut off goes on from there; it may be deleted.
@@ -14,11 +15,11 @@ from the Hub is kept in data/raw/, so that a run that was cut off goes on from t
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +27,13 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from common.cli import parse, run, setting
+from common.endings import ENDINGS
 from common.errors import InputError
 from common.files import claimed_folder, write_text
-from dataset import COLUMNS, LOCAL_DATA
+from common.own_stories import Example, split_stories
+from dataset import COLUMNS, LOCAL_DATA, as_table, topic_of
 from preparation.processes import map_in_order, start_pool
-from preparation.raw_files import FILES, SOURCE, RawFile, open_source
+from preparation.raw_files import SOURCE, RawFile, open_source
 from preparation.records import parse_record, parsed_records, whole_records
 from sharing.cards import data_card
 from sharing.push import check_write_access, push
@@ -44,17 +47,26 @@ WRITTEN = ("stats.json", "train.parquet", "validation.parquet", "README.md")
 
 @dataclass(frozen=True)
 class Settings:
-    source: str = setting(SOURCE, "Hub id, or a folder with the two raw text files")
+    source: str = setting(
+        SOURCE, "Hub id, a folder with the two raw text files, or a file of your stories (.jsonl, .csv)"
+    )
+    validation: str | None = setting(
+        None, "another file of your stories to validate on; default: one in twenty topics of the first"
+    )
     output: str = setting(LOCAL_DATA, "folder to write; it appears whole or not at all")
     overwrite: bool = setting(False, "replace the data set in an output folder; other files stay")
-    balance: bool = setting(True, "keep as many happy stories as sad ones, else all of them")
+    balance: bool = setting(True, "keep as many stories of each ending, else all of them")
     unlabelled: str = setting(
         "happy",
-        "records without a Features line (46%): 'happy', as the published rule has it, or 'drop'",
+        "raw records without a Features line (46%): 'happy', as the published rule has it, or 'drop'",
         choices=("happy", "drop"),
     )
-    limit: int | None = setting(None, "read at most this many records of each split", at_least=1)
-    seed: int = setting(0, "which happy stories are drawn, and the order of the examples", at_least=0)
+    limit: int | None = setting(
+        None, "read at most this many records of each split, or stories of each file", at_least=1
+    )
+    seed: int = setting(
+        0, "which stories of the commoner endings are drawn, and the order of all", at_least=0
+    )
     push_to_hub: str | None = setting(None, "repo to send the result to, namespace/name; default: none")
 
 
@@ -82,16 +94,17 @@ def parsed_examples_generator(
             return
 
 
-def choose_examples(sad: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarray:
-    """Indices of the examples to keep, shuffled: all of the smaller class, as many of the larger.
+def choose_examples(endings: np.ndarray, balance: bool, rng: np.random.Generator) -> np.ndarray:
+    """Indices of the examples to keep, shuffled: of each ending as many as the rarest has.
 
-    `sad` is (N,) bool, the examples' endings.
+    `endings` is (N,) int, their numbers.
     """
     if not balance:
-        return rng.permutation(len(sad))
-    classes = np.flatnonzero(sad), np.flatnonzero(~sad)
-    size = min(map(len, classes))
-    return rng.permutation(np.concatenate([rng.choice(members, size, replace=False) for members in classes]))
+        return rng.permutation(len(endings))
+    classes = [np.flatnonzero(endings == number) for number in np.unique(endings)]
+    size = min(map(len, classes), default=0)
+    drawn = [rng.choice(members, size, replace=False) for members in reversed(classes)]
+    return rng.permutation(np.concatenate([np.empty(0, np.int64), *drawn]))
 
 
 class Index(NamedTuple):
@@ -99,7 +112,7 @@ class Index(NamedTuple):
 
     starts: np.ndarray  # int64, bytes
     sizes: np.ndarray  # int32, bytes
-    sad: np.ndarray  # bool
+    endings: np.ndarray  # int8, their numbers in ENDINGS
 
 
 def index_records(
@@ -135,22 +148,22 @@ def index_piece(start: int, text: bytes, unlabelled: str, limit: int | None) -> 
     """The index of a piece of raw text that starts at byte `start`, and its counts."""
     counts: Counter[str] = Counter()
     found = [
-        (start + offset, size, record.ending == "sad")
+        (start + offset, size, ENDINGS.index(record.ending))
         for offset, size, record in parsed_records(text, unlabelled, limit, counts)
     ]
-    starts, sizes, sad = zip(*found, strict=True) if found else ((), (), ())
-    return Index(np.array(starts, np.int64), np.array(sizes, np.int32), np.array(sad, bool)), counts
+    starts, sizes, endings = zip(*found, strict=True) if found else ((), (), ())
+    return Index(np.array(starts, np.int64), np.array(sizes, np.int32), np.array(endings, np.int8)), counts
 
 
 def examples_at(file: Path, starts: np.ndarray, sizes: np.ndarray) -> pa.Table:
     """The examples of the records that lie at these places of a raw text."""
-    columns: dict[str, list[str]] = {name: [] for name in COLUMNS}
+    examples = []
     with open(file, "rb", buffering=0) as raw:
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
             raw.seek(start)
-            for name, value in parse_record(raw.read(size)).example().items():
-                columns[name].append(value)
-    return pa.table(columns, SCHEMA)
+            record = parse_record(raw.read(size))
+            examples.append(Example(record.summary, record.ending, record.story))
+    return as_table(examples, ENDINGS)
 
 
 def write_parquet(file: Path, groups: Iterable[pa.Table]) -> dict[str, int]:
@@ -165,40 +178,83 @@ def write_parquet(file: Path, groups: Iterable[pa.Table]) -> dict[str, int]:
     return dict(num_examples=num_examples, num_bytes=num_bytes, file_bytes=file.stat().st_size)
 
 
+class Split(NamedTuple):
+    """A split of the source, before some of its examples are drawn."""
+
+    name: str
+    endings: np.ndarray  # (N,) int8, the examples' endings by their number
+    counts: Counter[str]
+    tables: Callable[[Iterable[np.ndarray]], Iterable[pa.Table]]  # groups of indices -> their examples
+
+
+def raw_splits(raw: dict[str, RawFile], settings: Settings, pool: Executor | None) -> Iterator[Split]:
+    for name, file in raw.items():
+        counts = Counter[str]()
+        index = index_records(file, name, settings, counts, pool)
+
+        def tables(groups: Iterable[np.ndarray], file: Path = file.file, index: Index = index) -> Any:
+            return map_in_order(
+                examples_at, ((file, index.starts[group], index.sizes[group]) for group in groups), pool
+            )
+
+        yield Split(name, index.endings, counts, tables)
+
+
+def story_splits(splits: dict[str, list[Example]], endings: Sequence[str]) -> Iterator[Split]:
+    for name, examples in splits.items():
+        numbers = [endings.index(example.ending) if endings else 0 for example in examples]
+        counts = Counter({"stories": len(examples)})
+        counts.update({ending: numbers.count(i) for i, ending in enumerate(endings)})
+
+        def tables(groups: Iterable[np.ndarray], examples: list[Example] = examples) -> Any:
+            return (as_table([examples[place] for place in group], endings) for group in groups)
+
+        yield Split(name, np.array(numbers, np.int8), counts, tables)
+
+
 def prepare(settings: Settings, folder: Path) -> dict[str, dict[str, int]]:
     """Fill `folder` with the data set. Returns the counts of each split."""
-    raw, commit = open_source(settings.source)
+    file = Path(settings.source)
+    endings, commit, parallel = ENDINGS, None, False
+    if file.is_file():
+        if settings.unlabelled != "happy":
+            raise InputError("--unlabelled: is for raw records; a file of stories says how each ends")
+        validation = None if settings.validation is None else Path(settings.validation)
+        endings, stories = split_stories(file, topic_of, validation, settings.limit)
+    else:
+        if settings.validation is not None:
+            raise InputError("--validation: goes with a file of stories as --source")
+        raw, commit = open_source(settings.source)
+        parallel = settings.limit is None and raw["train"].size >= PARALLEL_FROM
     if settings.push_to_hub is not None:
         check_write_access(settings.push_to_hub, "dataset")
 
     stats: dict[str, dict[str, int]] = {}
     parquet: dict[str, dict[str, int]] = {}
-    parallel = settings.limit is None and raw["train"].size >= PARALLEL_FROM
     with start_pool(parallel) as pool:
-        for number, split in enumerate(FILES):
-            counts = Counter[str]()
-            index = index_records(raw[split], split, settings, counts, pool)
-            kept = choose_examples(
-                index.sad, settings.balance, np.random.default_rng([settings.seed, number])
-            )
-            counts["kept happy"] = int((~index.sad[kept]).sum())
-            counts["kept sad"] = int(index.sad[kept].sum())
-            stats[split] = dict(counts)
-            if len(kept):  # a split without examples is left out
-                places = (
-                    (raw[split].file, index.starts[group], index.sizes[group])
-                    for group in np.split(kept, range(ROW_GROUP, len(kept), ROW_GROUP))
-                )
-                groups = map_in_order(examples_at, places, pool)
-                parquet[split] = write_parquet(folder / f"{split}.parquet", groups)
-            elif split == "train":
+        splits = story_splits(stories, endings) if file.is_file() else raw_splits(raw, settings, pool)
+        for number, split in enumerate(splits):
+            rng = np.random.default_rng([settings.seed, number])
+            kept = choose_examples(split.endings, settings.balance, rng)
+            for i, ending in enumerate(endings):
+                split.counts[f"kept {ending}"] = int((split.endings[kept] == i).sum())
+            if not endings:
+                split.counts["kept"] = len(kept)
+            stats[split.name] = dict(split.counts)
+            lacks = settings.balance and any(not split.counts[f"kept {ending}"] for ending in endings)
+            if split.name == "train" and (lacks or not len(kept)):
                 raise InputError(
-                    f"--source {settings.source}: no example is left for training ({_summary(counts)})"
-                    + ("; try --no-balance" if settings.balance else "")
+                    f"--source {settings.source}: no example of an ending is left for training "
+                    f"({_summary(split.counts)})" + ("; try --no-balance" if settings.balance else "")
                 )
+            if len(kept):  # a split without examples is left out
+                groups = np.split(kept, range(ROW_GROUP, len(kept), ROW_GROUP))
+                parquet[split.name] = write_parquet(folder / f"{split.name}.parquet", split.tables(groups))
     report = {
-        "source": settings.source.partition("@")[0] if commit else Path(settings.source).resolve().name,
+        "source": settings.source.partition("@")[0] if commit else file.resolve().name,
         "commit": commit,
+        "kind": "stories" if file.is_file() else "TinyStoriesInstruct",
+        "endings": endings,
         "settings": {name: getattr(settings, name) for name in ("balance", "unlabelled", "limit", "seed")},
         "splits": stats,
         "parquet": parquet,

@@ -25,11 +25,12 @@ from common.errors import InputError
 from common.files import claimed_folder, write_text
 from common.int8 import quantize
 from common.markdown import table
+from common.own_stories import Example
 from common.presets import PRESETS
-from dataset import Example, load_data, read_examples
-from evaluation.likelihood import encode_pairs, likelihood_metrics, score
+from dataset import endings_of, load_data, read_examples
+from evaluation.likelihood import ask_as_the_data, encode_trials, likelihood_metrics, score
 from evaluation.metrics import Topics
-from evaluation.report import with_interval
+from evaluation.report import row_name, with_interval
 from generate import choose_token
 from inference.cpu import for_inference
 from inference.decoding import Sampling, stream_tokens
@@ -49,7 +50,8 @@ class Settings:
     output: str | None = setting(None, "folder to write; default: int8/ beside the checkpoint's folder")
     overwrite: bool = setting(False, "replace int8 weights that are there")
     data: str | None = setting(
-        None, "folder from prepare_data.py, or a Hub id; default: the local one, else the published"
+        None,
+        "folder from prepare_data.py, file of stories, or Hub id; default: the local one, else the published",
     )
     examples: int = setting(200, "validation examples to measure on, drawn at random; 0: none", at_least=0)
     seed: int = setting(0, "of the drawn examples", at_least=0)
@@ -70,16 +72,17 @@ def output_folder(output: str | None, checkpoint: str) -> Path:
     return folder
 
 
-def draw_examples(settings: Settings) -> list[Example]:
-    """Raises InputError if there are none to draw."""
+def draw_examples(settings: Settings) -> tuple[list[Example], tuple[str, ...]]:
+    """Some of the data's validation examples, and its endings. Raises InputError if there are none."""
     if not settings.examples:
-        return []
+        return [], ()
     data, _ = load_data(settings.data)
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; name other data, or --examples 0")
-    examples = read_examples(data["validation"])
+    endings = endings_of(data)
+    examples = read_examples(data["validation"], endings)
     drawn = np.random.default_rng(settings.seed).permutation(len(examples))[: settings.examples]
-    return [examples[place] for place in drawn]
+    return [examples[place] for place in drawn], endings
 
 
 def tokens_per_second(model: GPT2) -> float:
@@ -92,7 +95,9 @@ def tokens_per_second(model: GPT2) -> float:
     return sum(1 for _ in steps) / (time.perf_counter() - started)
 
 
-def compare(files: Sequence[Path], examples: list[Example], seed: int) -> list[list[str]]:
+def compare(
+    files: Sequence[Path], examples: list[Example], endings: tuple[str, ...], seed: int
+) -> list[list[str]]:
     """A row for every figure: its name, and what it is of each of the weights files."""
     models = [for_inference(load_model(file)) for file in files]
     speeds = [[tokens_per_second(model) for model in models] for _ in range(4)][1:]  # the first warms up
@@ -102,9 +107,15 @@ def compare(files: Sequence[Path], examples: list[Example], seed: int) -> list[l
     ]
     if examples:
         topics = Topics([example.topic for example in examples], seed)
-        pairs = encode_pairs(examples, models[0].config)
-        measured = [likelihood_metrics(topics, pairs, score(model, pairs)) for model in models]
-        rows += [[name, *(with_interval(each[name], name) for each in measured)] for name in REPORTED]
+        for model in models:
+            ask_as_the_data(model, endings)
+        trials = encode_trials(examples, endings, models[0].config)
+        measured = [likelihood_metrics(topics, trials, score(model, trials), endings) for model in models]
+        names = [name for name in REPORTED if name in measured[0]]
+        rows += [
+            [row_name(name, len(endings)), *(with_interval(each[name], name) for each in measured)]
+            for name in names
+        ]
     return rows
 
 
@@ -119,11 +130,12 @@ def main(argv: list[str] | None = None) -> None:
         model = load_model(file)
         if model.is_int8:
             raise InputError(f"--checkpoint {name}: has int8 weights already")
-        examples = draw_examples(settings)
+        examples, endings = draw_examples(settings)
         quantize(model)
         model.save_pretrained(folder)
-        rows = compare([file, folder / "model.safetensors"], examples, settings.seed)
+        rows = compare([file, folder / "model.safetensors"], examples, endings, settings.seed)
         made = hub.origin(name, file.parent) | {"sha256": digest, "examples": len(examples)}
+        made["endings"] = model.taught.endings
         made |= {"threads": torch.get_num_threads(), "figures": rows}
         write_text(folder / "README.md", int8_card(made))
         write_text(folder / "int8.json", json.dumps(made, indent=2) + "\n")

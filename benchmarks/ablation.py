@@ -80,24 +80,23 @@ def measure(
 ) -> tuple[Metrics, list[Metrics]]:
     """The figures of several models together, and of each."""
     compute = choose_compute("auto")
-    margins, judged = [], []
+    scored, judged = [], []
     for folder in runs:
         candidate = prepare_candidate(load_model(folder / "last", compute.device), held, settings)
-        losses = score(candidate.model, candidate.pairs)
-        margins.append(losses.other - losses.story)
+        scored.append(score(candidate.model, candidate.trials).story)
         stories = tell_stories(
             candidate.model, held.requests, candidate.plain, choose_token, progress=folder.name
         )
-        judged.append(held.judge.verdicts([story.text for story in stories]).reshape(-1, 2))
-    examples = [pair.topic for pair in candidate.pairs]
-    told = [request.topic for request in held.requests[::2]]
-    sad = np.array([pair.ending == "sad" for pair in candidate.pairs])
+        judged.append(held.judge.verdicts([story.text for story in stories]).reshape(-1, len(held.endings)))
+    examples = [trial.topic for trial in candidate.trials]
+    told = [request.topic for request in held.requests[:: len(held.endings)]]
+    own = np.array([trial.own for trial in candidate.trials])
 
     def figures(these: slice) -> Metrics:
-        n = len(margins[these])
-        return preference(
-            Topics(examples * n, settings.seed), np.concatenate(margins[these]), np.tile(sad, n)
-        ) | adherence(Topics(told * n, settings.seed), np.concatenate(judged[these]))
+        n = len(scored[these])
+        topics, sets = Topics(examples * n, settings.seed), Topics(told * n, settings.seed)
+        likelier = preference(topics, np.concatenate(scored[these]), np.tile(own, n), held.endings)
+        return likelier | adherence(sets, np.concatenate(judged[these]), held.endings)
 
     return figures(slice(None)), [figures(slice(i, i + 1)) for i in range(len(runs))]
 

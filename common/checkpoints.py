@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from common import hub
+from common.endings import ENDINGS_FILE
 from common.errors import CheckpointError, InputError
 from common.presets import PRESETS
 
 STATE = "training_state.pt"  # of a run: what --resume needs
-CHECKPOINT = ("model.safetensors", "config.json", "README.md")  # the files of one that is written here
+CHECKPOINT = ("model.safetensors", "config.json", "README.md", ENDINGS_FILE)  # what is written of one here
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -58,7 +59,7 @@ def _weights_in(folder: Path) -> list[Path]:
 
 def _files_to_fetch(path: str, files: list[str]) -> list[str]:
     """Of the Hub repo `path`: model.safetensors and its config, or else weights in whatever form it has."""
-    named = [file for file in files if file in ("model.safetensors", "config.json")]
+    named = [file for file in files if file in ("model.safetensors", "config.json", ENDINGS_FILE)]
     others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
     if "model.safetensors" in named:
         return named
@@ -66,7 +67,7 @@ def _files_to_fetch(path: str, files: list[str]) -> list[str]:
         raise CheckpointError(
             f"{path}: holds several checkpoints ({', '.join(others)}) and no model.safetensors"
         )
-    return others
+    return others and [*others, *({ENDINGS_FILE} & {*files})]
 
 
 def base_checkpoint(model_size: str) -> str:

@@ -58,8 +58,16 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see --help)")
 
 
-def parse(settings_class: type[S], argv: Sequence[str] | None, description: str | None) -> S:
-    """The settings that `argv` (default: the command line) gives. Raises InputError with all problems."""
+def parse(
+    settings_class: type[S],
+    argv: Sequence[str] | None,
+    description: str | None,
+    more_help: Callable[[S], str] | None = None,
+) -> S:
+    """The settings that `argv` (default: the command line) gives. Raises InputError with all problems.
+
+    `more_help` says what --help adds, which may depend on the other options.
+    """
     parser = _Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -82,7 +90,12 @@ def parse(settings_class: type[S], argv: Sequence[str] | None, description: str 
             if several:
                 how["nargs"] = "+"
         parser.add_argument(option(field.name), **how)
-    values = vars(parser.parse_args(argv))
+    arguments = sys.argv[1:] if argv is None else argv
+    others = [argument for argument in arguments if argument not in ("-h", "--help")]
+    if more_help and len(others) < len(arguments):
+        with contextlib.suppress(InputError, OSError):
+            parser.epilog = more_help(settings_class(**vars(parser.parse_known_args(others)[0])))
+    values = vars(parser.parse_args(arguments))
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     problems = [
         problem

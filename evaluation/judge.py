@@ -1,4 +1,4 @@
-"""Does a story end happily or sadly? A classifier for generated stories, made from true ones.
+"""How does a story end? A classifier for generated stories, made from true ones.
 
     judge = train_judge(stories, endings)
     judge.verdicts(["... They hugged and went home with a smile.", ""])      # array(["happy", "neither"])
@@ -8,14 +8,15 @@ began is no part of how it ends. What the judge is worth shows on true stories t
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.endings import NEITHER
 from common.errors import InputError
-from dataset import ENDINGS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -34,9 +35,9 @@ class Judge:
 
     def verdicts(self, stories: Sequence[str]) -> np.ndarray:
         """(N,) str: an ending, or "neither" for a closing of which no word stands in a training story's."""
-        endings = [closing(story) for story in stories]
-        known = self.pipeline[:-1].transform(endings).getnnz(axis=1) > 0
-        return np.where(known, np.where(self.pipeline.predict(endings), "sad", "happy"), "neither")
+        closings = [closing(story) for story in stories]
+        known = self.pipeline[:-1].transform(closings).getnnz(axis=1) > 0
+        return np.where(known, self.pipeline.predict(closings), NEITHER)
 
 
 def train_judge(stories: Sequence[str], endings: Sequence[str]) -> Judge:
@@ -45,14 +46,11 @@ def train_judge(stories: Sequence[str], endings: Sequence[str]) -> Judge:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    sad = np.array([ending == "sad" for ending in endings])
-    if sad.all() or not sad.any():
-        raise InputError(
-            f"--data: the judge needs stories of both endings for training ({' and '.join(ENDINGS)}), "
-            f"and there are {int(sad.sum()):,} sad ones of {len(sad):,} left"
-        )
+    if len(found := Counter(endings)) < 2:
+        counts = ", ".join(f"{count:,} {ending}" for ending, count in found.items()) or "none"
+        raise InputError(f"--data: the judge needs stories of two endings or more for training, not {counts}")
     pipeline = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+"),
         LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000),
     )
-    return Judge(pipeline.fit([closing(story) for story in stories], sad))
+    return Judge(pipeline.fit([closing(story) for story in stories], np.array(endings)))

@@ -1,9 +1,11 @@
-"""How likely a model finds true stories, behind the prompt they belong to and behind the other ending's.
+"""How likely a model finds true stories, behind the prompt they belong to and behind the other endings'.
 
-    pairs = encode_pairs(read_examples(data["validation"]), model.config)
-    losses = score(model, pairs)
-    margins = losses.other - losses.story          # nats; above 0 where the right ending wins
-    likelihood_metrics(Topics([pair.topic for pair in pairs], seed=0), pairs, losses)["preference"]
+    endings = ("happy", "sad")
+    trials = encode_trials(read_examples(data["validation"], endings), endings, model.config)
+    losses = score(model, trials)
+    losses.story                      # (N, endings) nats: the least is where the model thinks it belongs
+    topics = Topics([trial.topic for trial in trials], seed=0)
+    likelihood_metrics(topics, trials, losses, endings)["preference"]
 
 Nothing is sampled, so the same weights give the same numbers.
 """
@@ -19,97 +21,122 @@ from torch.nn.utils.rnn import pad_sequence
 
 from common.batching import split_by_length
 from common.errors import InputError
+from common.own_stories import Example
 from common.presets import ModelConfig
-from dataset import Example, format_instruction, get_tokenizer, other_ending
+from dataset import check_prompt, format_instruction, get_tokenizer
 from evaluation.metrics import Metrics, Topics, perplexity, preference
+from inference.decoding import guided
 from model import GPT2
 
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
 OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
 
 
-class Pair(NamedTuple):
-    """A true story and two prompts, one of which asks for its ending. All ids are 1-D int64."""
+class Trial(NamedTuple):
+    """A true story and a prompt for each ending, of which it has one. All ids are 1-D int64."""
 
     topic: str
-    ending: str
-    asked: Tensor
-    other: Tensor
-    targets: Tensor  # as much of the story as fits behind either prompt and, if that is all, its end
+    own: int  # the number of its ending
+    prompts: tuple[Tensor, ...]  # by ending; without endings the only one
+    targets: Tensor  # as much of the story as fits behind any of them and, if that is all, its end
 
     @property
-    def prompts(self) -> tuple[Tensor, Tensor]:
-        return self.asked, self.other
+    def asked(self) -> Tensor:
+        return self.prompts[self.own]
 
 
 class Losses(NamedTuple):
-    """Summed cross-entropies of N pairs, nats, all (N,) float64."""
+    """Summed cross-entropies of N trials, nats, float64."""
 
-    prompt: np.ndarray  # the prompt that asks for the story's ending, but for its first token
-    story: np.ndarray  # the targets behind it
-    other: np.ndarray  # the targets behind the other prompt
+    prompt: np.ndarray  # (N,) the prompt that asks for the story's ending, but for its first token
+    asked: np.ndarray  # (N,) the targets behind it
+    story: np.ndarray  # (N, endings) the targets behind each prompt, without guidance
 
 
-def encode_pairs(examples: Sequence[Example], config: ModelConfig) -> list[Pair]:
+def ask_as_the_data(model: GPT2, endings: tuple[str, ...]) -> None:
+    """From here on, a model that says nothing of its endings, such as a base, is asked for those of the data.
+
+    Raises InputError if it says that it was taught others, or another prompt.
+    """
+    check_prompt(model.taught)
+    if model.taught.prompt is not None and model.taught.endings != endings:
+        taught, found = (", ".join(each) or "none" for each in (model.taught.endings, endings))
+        raise InputError(f"--data: has the endings {found}; the model was taught {taught}; name its own data")
+    model.taught = model.taught._replace(endings=endings)
+
+
+def encode_trials(examples: Sequence[Example], endings: Sequence[str], config: ModelConfig) -> list[Trial]:
     """Raises InputError if a prompt leaves no room for a story."""
     encode = get_tokenizer(config.vocab_size).encode_ordinary
     eot = torch.tensor([config.vocab_size - 1])
-    pairs = []
+    trials = []
     for topic, ending, story in examples:
-        prompts = (format_instruction(topic, each) for each in (ending, other_ending(ending)))
-        asked, other, told = (torch.tensor(encode(text)) for text in (*prompts, story))
-        room = config.context_length - max(len(asked), len(other))
+        texts = [format_instruction(topic, each, endings=endings) for each in endings or ("",)]
+        prompts = tuple(torch.tensor(encode(text)) for text in texts)
+        told = torch.tensor(encode(story))
+        longest = max(map(len, prompts))
+        room = config.context_length - longest
         if room < 1:
             raise InputError(
-                f"--data: a prompt of {len(asked)} tokens leaves no room for a story in the "
+                f"--data: a prompt of {longest} tokens leaves no room for a story in the "
                 f"{config.context_length} that the model reads; name other data or another --checkpoint"
             )
         targets = torch.cat([told, eot]) if len(told) <= room else told[:room]
-        pairs.append(Pair(topic, ending, asked, other, targets))
-    return pairs
+        trials.append(Trial(topic, endings.index(ending) if endings else 0, prompts, targets))
+    return trials
 
 
 @torch.inference_mode()
-def score(model: GPT2, pairs: Sequence[Pair], strength: float = 1.0) -> Losses:
-    """The losses of all pairs, in the model's own precision: margins are small differences.
+def score(model: GPT2, trials: Sequence[Trial], strength: float = 1.0) -> Losses:
+    """The losses of all trials, in the model's own precision: margins are small differences.
 
-    At a `strength` other than 1, stories are scored under guidance, as `inference.decoding.stream_tokens`
+    At a `strength` other than 1, `asked` is scored under guidance, as `inference.decoding.stream_tokens`
     draws tokens.
     """
-    losses = torch.zeros(len(pairs), 3, dtype=torch.float64)
-    lengths = [max(map(len, pair.prompts)) + len(pair.targets) - 1 for pair in pairs]
-    for places in split_by_length(lengths, MOST_TOKENS // 2, OVERHEAD):
-        group = [pairs[place] for place in places]
-        rows = [torch.cat([prompt, pair.targets[:-1]]) for pair in group for prompt in pair.prompts]
-        hidden = model.hidden(pad_sequence(rows, batch_first=True).to(model.device))  # (2 n, T, C)
+    E = len(trials[0].prompts)
+    losses = torch.zeros(len(trials), 2 + E, dtype=torch.float64)
+    lengths = [max(map(len, trial.prompts)) + len(trial.targets) - 1 for trial in trials]
+    for places in split_by_length(lengths, MOST_TOKENS // E, OVERHEAD):
+        group = [trials[place] for place in places]
+        rows = [torch.cat([prompt, trial.targets[:-1]]) for trial in group for prompt in trial.prompts]
+        hidden = model.hidden(pad_sequence(rows, batch_first=True).to(model.device))  # (E n, T, C)
 
         def loss(states: Tensor, targets: Tensor) -> Tensor:
             """(n, C) and (n,) -> summed cross-entropy."""
             return F.cross_entropy(model.output_layer(states), targets.to(model.device), reduction="sum")
 
-        sums = []
-        for pair, asked, other in zip(group, hidden[::2], hidden[1::2], strict=True):
-            n = len(pair.targets)
-            before = asked[: len(pair.asked) - 1]  # (prompt - 1, C)
-            asked, other = asked[len(pair.asked) - 1 :][:n], other[len(pair.other) - 1 :][:n]  # (n, C)
-            guided = torch.lerp(other, asked, strength)
-            sums += [loss(before, pair.asked[1:]), loss(guided, pair.targets), loss(other, pair.targets)]
-        losses[places] = torch.stack(sums).view(len(group), 3).cpu().double()
-    return Losses(*losses.T.numpy())
+        for place, trial, rows_of in zip(places, group, hidden.split(E), strict=True):
+            n = len(trial.targets)
+            before = rows_of[trial.own, : len(trial.asked) - 1]  # (prompt - 1, C)
+            behind = [row[len(p) - 1 :][:n] for row, p in zip(rows_of, trial.prompts, strict=True)]  # (n, C)
+            by_ending = [loss(states, trial.targets) for states in behind]
+            asked = by_ending[trial.own]
+            if strength != 1:
+                own_first = [behind[trial.own], *(each for i, each in enumerate(behind) if i != trial.own)]
+                asked = loss(guided(torch.stack(own_first, -2), strength), trial.targets)
+            losses[place] = torch.stack([loss(before, trial.asked[1:]), asked, *by_ending]).cpu().double()
+    prompt, asked, *story = losses.T.numpy()
+    return Losses(prompt, asked, np.stack(story, 1))
 
 
-def likelihood_metrics(topics: Topics, pairs: Sequence[Pair], losses: Losses) -> Metrics:
-    """Loss and perplexity, a mean over tokens, and the preference, of pairs about `topics`."""
-    sad = np.array([pair.ending == "sad" for pair in pairs])
-    tokens = np.array([len(pair.targets) for pair in pairs])
-    whole = topics.ratio(losses.prompt + losses.story, tokens + [len(pair.asked) - 1 for pair in pairs])
-    story = topics.ratio(losses.story, tokens)
-    happy, sad_story = (topics.ratio(losses.story * these, tokens * these) for these in (~sad, sad))
-    return {
+def likelihood_metrics(
+    topics: Topics, trials: Sequence[Trial], losses: Losses, endings: Sequence[str]
+) -> Metrics:
+    """Loss and perplexity, a mean over tokens, and where there are endings the preference, of trials about
+    `topics`."""
+    own = np.array([trial.own for trial in trials])
+    tokens = np.array([len(trial.targets) for trial in trials])
+    whole = topics.ratio(losses.prompt + losses.asked, tokens + [len(trial.asked) - 1 for trial in trials])
+    story = topics.ratio(losses.asked, tokens)
+    metrics = {
         "loss": whole,
         "loss, story alone": story,
         "perplexity": perplexity(whole),
         "perplexity, story alone": perplexity(story),
-        "perplexity, happy stories": perplexity(happy),
-        "perplexity, sad stories": perplexity(sad_story),
-    } | preference(topics, losses.other - losses.story, sad)
+    }
+    for number, ending in enumerate(endings):
+        these = own == number
+        metrics[f"perplexity, {ending} stories"] = perplexity(
+            topics.ratio(losses.asked * these, tokens * these)
+        )
+    return metrics | (preference(topics, losses.story, own, endings) if endings else {})

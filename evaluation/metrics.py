@@ -10,6 +10,7 @@ interval is 3/n wide for n topics (the rule of three; Hanley and Lippman-Hand 19
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -104,57 +105,90 @@ def auc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
     return float((above * (below.cumsum() - below / 2)).sum() / pairs) if pairs else float("nan")
 
 
-def preference(topics: Topics, margins: np.ndarray, sad: np.ndarray) -> dict[str, Estimate]:
-    """Whether true stories are likelier under their own ending; no sampling, no judge.
+def preference(
+    topics: Topics, losses: np.ndarray, own: np.ndarray, endings: Sequence[str]
+) -> dict[str, Estimate]:
+    """Whether true stories are likelier under their own ending than under every other; no sampling, no judge.
 
-    `margins` (N,) is log p(story | topic, its ending) - log p(story | topic, the other), nats, and `sad` (N,)
-    bool that ending. A tie counts half. The AUC tells sad from happy stories by
-    log p(story | topic, sad) - log p(story | topic, happy): a liking for one ending earns nothing there.
+    `losses` (N, endings) is -log p(story | topic, ending), nats, and `own` (N,) int64 the number of the
+    story's. A tie for the first place counts as one in so many: a model that takes no notice of the ending
+    reaches 1 / endings, and so does one that always prefers the same, on balanced stories. The margin is
+    towards the likeliest other ending.
+
+    The AUC tells the stories of one ending from those of another by log p(story | topic, one) - log p(story |
+    topic, the other), where a liking for one of them earns nothing; it is a mean over all pairs of endings
+    (Hand and Till 2001, "A Simple Generalisation of the Area Under the ROC Curve for Multiple Class
+    Classification Problems").
     """
-    wins = (margins > 0) + (margins == 0) / 2
-    towards_sad = np.where(sad, margins, -margins)
+    rows = np.arange(len(losses))
+    mine = losses[rows, own]
+    others = losses.copy()
+    others[rows, own] = np.inf
+    best = losses.min(1, keepdims=True)
+    wins = (mine == best[:, 0]) / (losses == best).sum(1)
+    pairs = list(combinations(range(len(endings)), 2))
+
+    def mean_auc(weight: np.ndarray) -> float:
+        areas = [
+            auc(losses[:, one] - losses[:, other], own == other, weight * ((own == one) | (own == other)))
+            for one, other in pairs
+        ]
+        known = [area for area in areas if not math.isnan(area)]
+        return sum(known) / len(known) if known else math.nan
+
     return {
         "preference": topics.share(wins),
-        "preference, happy stories": topics.share(wins, ~sad),
-        "preference, sad stories": topics.share(wins, sad),
-        "preference margin": topics.mean(margins),
-        "preference AUC": topics.estimate(lambda weight: auc(towards_sad, sad, weight)),
+        **{
+            f"preference, {ending} stories": topics.share(wins, own == number)
+            for number, ending in enumerate(endings)
+        },
+        "preference margin": topics.mean(others.min(1) - mine),
+        "preference AUC": topics.estimate(mean_auc),
     }
 
 
-def accuracy(topics: Topics, verdicts: np.ndarray, endings: np.ndarray) -> dict[str, Estimate]:
+def all_as_asked(endings: Sequence[str]) -> str:
+    """The name of the share of topics whose stories all end as asked."""
+    return "pairs that split as asked" if len(endings) == 2 else f"sets of {len(endings)} that end as asked"
+
+
+def accuracy(
+    topics: Topics, verdicts: np.ndarray, true: np.ndarray, endings: Sequence[str]
+) -> dict[str, Estimate]:
     """How often a judge is right on true stories, under the names of the figures that rest on it; both (N,)
     str.
 
-    True stories come one a topic, not in pairs: "pairs that split as asked" is the product of both shares,
-    the chance that the judge is right on a happy and on a sad one.
+    True stories come one a topic, not one for each ending: that all of a topic end as asked is the product of
+    the shares, the chance that the judge is right on one story of each.
     """
-    right, sad = verdicts == endings, endings == "sad"
-    fewest = min(topics.count(sad), topics.count(~sad))
+    right = verdicts == true
+    of = [true == ending for ending in endings]
+    fewest = min(topics.count(these) for these in of)
 
-    def of_both(weight: np.ndarray) -> tuple[float, float]:
+    def shares(weight: np.ndarray) -> list[float]:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (right & ~sad) @ weight / (~sad @ weight), (right & sad) @ weight / (sad @ weight)
+            return [(right & these) @ weight / (these @ weight) for these in of]
 
+    balanced = topics.estimate(lambda weight: sum(shares(weight)) / len(of))
     return {
-        "adherence, happy": topics.share(right, ~sad),
-        "adherence, sad": topics.share(right, sad),
-        "adherence, balanced": rule_of_three(topics.estimate(lambda w: sum(of_both(w)) / 2), fewest),
-        "pairs that split as asked": rule_of_three(topics.estimate(lambda w: math.prod(of_both(w))), fewest),
+        **{
+            f"adherence, {ending}": topics.share(right, these)
+            for ending, these in zip(endings, of, strict=True)
+        },
+        "adherence, balanced": rule_of_three(balanced, fewest),
+        all_as_asked(endings): rule_of_three(topics.estimate(lambda w: math.prod(shares(w))), fewest),
     }
 
 
-def adherence(topics: Topics, verdicts: np.ndarray) -> dict[str, Estimate]:
+def adherence(topics: Topics, verdicts: np.ndarray, endings: Sequence[str]) -> dict[str, Estimate]:
     """Whether told stories end as asked.
 
-    `verdicts` (N, 2) str: how a pair was judged, told about one topic from one seed, the first story asked
-    to end happily and the second sadly. A pair splits as asked if both are right; `balanced` is the mean of
-    both endings.
+    `verdicts` (N, endings) str: how stories were judged that were told about one topic from one seed, each
+    asked for another ending. `balanced` is the mean over the endings.
     """
-    happy, sad = verdicts[:, 0] == "happy", verdicts[:, 1] == "sad"
+    right = verdicts == np.array(endings)
     return {
-        "adherence, happy": topics.share(happy),
-        "adherence, sad": topics.share(sad),
-        "adherence, balanced": topics.share((happy + sad.astype(int)) / 2),
-        "pairs that split as asked": topics.share(happy & sad),
+        **{f"adherence, {ending}": topics.share(right[:, i]) for i, ending in enumerate(endings)},
+        "adherence, balanced": topics.share(right.mean(1)),
+        all_as_asked(endings): topics.share(right.all(1)),
     }

@@ -7,27 +7,24 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from common.endings import either
 from common.errors import only_shown
 from common.files import write_text
 from common.markdown import aligned_table, table
-from dataset import ENDINGS
-from evaluation.metrics import Estimate
+from evaluation.metrics import Estimate, all_as_asked
 
 WRITTEN = ("evaluation.json", "report.md", "endings.png", "strength.png")
 SIDE_BY_SIDE = 5  # topics whose stories are shown
 STYLES = {  # of figures that are no shares
     "loss": ".4f",
     "loss, story alone": ".4f",
-    "perplexity": ".3f",
-    "perplexity, story alone": ".3f",
-    "perplexity, happy stories": ".3f",
-    "perplexity, sad stories": ".3f",
-    "perplexity, true stories": ".3f",
+    "perplexity": ".3f",  # and all whose name begins so
     "preference margin": ".2f",
     "preference AUC": ".4f",
     "words": ".0f",
     "longest copied run, words": ".1f",
 }
+COLORS = [f"tab:{name}" for name in ("orange", "blue", "green", "red", "purple", "brown", "pink", "olive")]
 UNITS = {"loss": "nats a token", "loss, story alone": "nats a token", "preference margin": "nats a story"}
 
 
@@ -37,7 +34,7 @@ def with_interval(estimate: Estimate | None, name: str = "") -> str:
         return ""
     if math.isnan(estimate.value):
         return "not measured"
-    style = STYLES.get(name, ".1%")
+    style = STYLES.get("perplexity" if name.startswith("perplexity") else name, ".1%")
     value, low, high = (format(x, style) for x in estimate)
     if math.isnan(estimate.low):
         return value
@@ -51,6 +48,12 @@ def labels(evaluation: Mapping[str, Any]) -> list[str]:
     return short if len(set(short)) == len(set(names)) else names
 
 
+def row_name(name: str, endings: int) -> str:
+    """A figure's name with its unit and, of preference among more than two endings, its chance."""
+    units = UNITS | ({"preference": f"{1 / endings:.1%} by chance"} if endings > 2 else {})
+    return f"{name}, {units[name]}" if name in units else name
+
+
 def metrics_table(evaluation: Mapping[str, Any]) -> str:
     """The figures as a Markdown table: a row each, a column for every checkpoint, and one for true stories,
     where the judge's accuracy on them stands beside what rests on it."""
@@ -58,8 +61,9 @@ def metrics_table(evaluation: Mapping[str, Any]) -> str:
     head, rows = ["", "true stories", *labels(evaluation)], []
     for name in checkpoints[0]["metrics"]:
         figures = [truth.get(name), *(checkpoint["metrics"][name] for checkpoint in checkpoints)]
-        unit = f", {UNITS[name]}" if name in UNITS else ""
-        rows.append([name + unit, *(with_interval(figure, name) for figure in figures)])
+        rows.append(
+            [row_name(name, len(evaluation["endings"])), *(with_interval(figure, name) for figure in figures)]
+        )
     return aligned_table(head, rows)
 
 
@@ -87,7 +91,8 @@ def _to_json(value: Any) -> Any:
 
 
 def _markdown(evaluation: Mapping[str, Any]) -> str:
-    settings, judge = evaluation["settings"], evaluation["judge"]
+    settings, judge, endings = evaluation["settings"], evaluation["judge"], evaluation["endings"]
+    agrees = [f"{with_interval(judge[f'adherence, {ending}'])} of the {ending}" for ending in endings]
     measured = list(zip(labels(evaluation), evaluation["checkpoints"], strict=True))
     limits = sorted({checkpoint["max_tokens"] for _, checkpoint in measured})
     parts = [
@@ -98,12 +103,13 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         f"{settings['num_stories']} for each ending: temperature {settings['temperature']:g}, top-k "
         f"{settings['top_k']}, top-p {settings['top_p']:g}, seed {settings['seed']}, at most "
         f"{' or '.join(map(str, limits))} tokens. One that was cut off there is judged by what it has.",
-        "How they end is the word of a classifier made from the training stories. On true stories about such "
-        f"topics it agrees with the label of {with_interval(judge['adherence, happy'])} of the happy and "
-        f"{with_interval(judge['adherence, sad'])} of the sad ones; its accuracy stands in the column of "
-        "true stories beside every figure that rests on it. Two stories about a topic, told with the same "
-        "random numbers, split as asked if both are judged right. Copied are runs of words that stand in a "
-        "training story.",
+        "Preference is the share of true stories that are likelier under their own ending than under "
+        f"{'the other' if len(endings) == 2 else 'every other'}: {1 / len(endings):.1%} by chance.",
+        "How the told ones end is the word of a classifier made from the training stories. On true stories "
+        f"about such topics it agrees with the label of {either(agrees, 'and')} ones; its accuracy stands in "
+        "the column of true stories beside every figure that rests on it. Stories about a topic, told with "
+        f"the same random numbers, are {all_as_asked(endings)} if each is judged right. Copied are runs of "
+        "words that stand in a training story.",
         metrics_table(evaluation),
         "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
         "![Endings as asked](endings.png)",
@@ -112,7 +118,7 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         parts += [
             "## Ending strength",
             "How the endings follow the instruction, and how likely the drawn topics' true stories are, when "
-            "logits are pushed away from those under the other ending; 1 is plain.",
+            "logits are pushed away from those under the other endings; 1 is plain.",
             "![Adherence and perplexity against strength](strength.png)",
         ]
         for label, checkpoint in measured:
@@ -123,11 +129,11 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
             parts += [f"`{label}`:", aligned_table(["strength", *names], rows)]
     parts.append("## Stories, side by side")
     for label, checkpoint in measured:
-        parts += [f"### {_escaped(label)}", *_side_by_side(checkpoint["stories"])]
+        parts += [f"### {_escaped(label)}", *_side_by_side(checkpoint["stories"], endings)]
     return "\n\n".join(parts) + "\n"
 
 
-def _side_by_side(stories: Sequence[Mapping[str, Any]]) -> list[str]:
+def _side_by_side(stories: Sequence[Mapping[str, Any]], endings: Sequence[str]) -> list[str]:
     """A table for each of a few topics: what was told when each ending was asked for."""
     shown: dict[str, dict[str, Mapping[str, Any]]] = {}
     for story in stories:
@@ -136,9 +142,9 @@ def _side_by_side(stories: Sequence[Mapping[str, Any]]) -> list[str]:
     for topic, told in list(shown.items())[:SIDE_BY_SIDE]:
         head = [
             f"{ending}, judged {told[ending]['judged']}{'' if told[ending]['complete'] else ', cut off'}"
-            for ending in ENDINGS
+            for ending in endings
         ]
-        texts = [_escaped(told[ending]["text"]) for ending in ENDINGS]
+        texts = [_escaped(told[ending]["text"]) for ending in endings]
         tables += [f"**{_escaped(topic)}**", table(head, [texts])]
     return tables
 
@@ -155,20 +161,22 @@ def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
     """Adherence and preference of each checkpoint, with intervals, as a PNG."""
     from matplotlib.figure import Figure
 
-    columns, checkpoints = labels(evaluation), evaluation["checkpoints"]
-    colors = {"adherence, happy": "tab:orange", "adherence, sad": "tab:blue", "preference": "tab:gray"}
+    columns, checkpoints, endings = labels(evaluation), evaluation["checkpoints"], evaluation["endings"]
+    names = [*(f"adherence, {ending}" for ending in endings), "preference"]
+    step = 0.78 / len(names)
     figure = Figure(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
     axes = figure.subplots()
-    for number, (name, color) in enumerate(colors.items()):
-        places = [place + 0.26 * (number - 1) for place in range(len(columns))]
+    for number, (name, color) in enumerate(zip(names, (*COLORS[: len(endings)], "tab:gray"), strict=True)):
+        places = [place + step * (number - len(endings) / 2) for place in range(len(columns))]
         values = [checkpoint["metrics"][name] for checkpoint in checkpoints]
-        axes.bar(places, [each.value for each in values], 0.24, color=color, alpha=0.75, label=name)
+        axes.bar(places, [each.value for each in values], 0.92 * step, color=color, alpha=0.75, label=name)
         axes.vlines(places, [each.low for each in values], [each.high for each in values], color="black")
+    axes.axhline(1 / len(endings), color="black", linestyle=":", label="chance")
     axes.set(ylim=(0, 1.02), ylabel="share")
     axes.set_xticks(range(len(columns)), columns)
     axes.yaxis.set_major_formatter(percent)
     axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=len(colors))
+    figure.legend(loc="outside upper center", ncols=min(len(names) + 1, 4))
     figure.savefig(picture, dpi=120, format="png")
 
 
@@ -176,12 +184,9 @@ def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
     """Adherence and perplexity against ending strength, a line a checkpoint, as a PNG."""
     from matplotlib.figure import Figure
 
-    panels = {
-        "adherence, happy": "happy endings as asked",
-        "adherence, sad": "sad endings as asked",
-        "perplexity, true stories": "perplexity of true stories",
-    }
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = {f"adherence, {ending}": f"{ending} endings as asked" for ending in evaluation["endings"]}
+    panels["perplexity, true stories"] = "perplexity of true stories"
+    figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
     all_axes = figure.subplots(1, len(panels))
     for (name, title), axes in zip(panels.items(), all_axes, strict=True):
         for label, checkpoint in zip(labels(evaluation), evaluation["checkpoints"], strict=True):

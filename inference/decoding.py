@@ -30,7 +30,7 @@ class Sampling:
     temperature: float = 1.0  # 0 is greedy
     top_k: int | None = 50  # None: the whole vocabulary
     top_p: float = 1.0
-    ending_strength: float = 1.0  # 1 is plain; more pushes away from the other ending
+    ending_strength: float = 1.0  # 1 is plain; more pushes away from the other endings
 
     def __post_init__(self) -> None:
         k = self.top_k
@@ -56,7 +56,7 @@ def stream_tokens(
     sampling: Sampling,
     choose: TokenChoice,
     eos_id: int,
-    others: Sequence[Tensor] = (),
+    others: Sequence[Sequence[Tensor]] = (),
 ) -> Generator[Tensor, None, None]:
     """B prompts, each (T,) int64 -> yields the next ids (B,) int64, step by step, until every row
     has ended or has `max_new_tokens`.
@@ -65,19 +65,23 @@ def stream_tokens(
     but for rounding, it is the same whatever else is in the batch. Past the context length the oldest tokens
     are forgotten, and each step costs a whole forward pass.
 
-    With `others`, B prompts that ask for the other ending, every token is drawn from the guided logits
+    With `others`, for each story the same number of prompts that ask for the other endings, every token is
+    drawn from the guided logits
         other + S (asked - other)
-    (Sanchez et al. 2023, "Stay on topic with Classifier-Free Guidance": a negative prompt). Asked and other
-    are rows of one batch. The output layer is affine, so it is enough to mix what enters it.
+    where `other` is the mean over these (Sanchez et al. 2023, "Stay on topic with Classifier-Free Guidance":
+    a negative prompt). All are rows of one batch. The output layer is affine, so it is enough to mix what
+    enters it.
     """
     context = model.config.context_length
-    per_story = 2 if others else 1
-    rows = [row for both in zip(prompts, others, strict=True) for row in both] if others else [*prompts]  # R
+    per_story = 1 + len(others[0]) if others else 1
+    rows = [*prompts]
+    if others:
+        rows = [row for asked, rest in zip(prompts, others, strict=True) for row in (asked, *rest)]  # R
     longest = max(map(len, rows))
     padding = torch.tensor([longest - len(row) for row in rows], device=model.device)  # (R,)
     room = torch.full((len(rows), sampling.max_new_tokens), eos_id, device=model.device)
     ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
-    ids = torch.cat([ids, room], 1).view(len(prompts), per_story, -1)  # (stories, 1 or 2, all tokens)
+    ids = torch.cat([ids, room], 1).view(len(prompts), per_story, -1)  # (stories, endings, all tokens)
     going = list(range(len(prompts)))  # the stories that go on, as they lie in `ids`
     draws = [random.Random(seed) for seed in seeds]
     cache = KVCache(model, len(rows), min(ids.shape[2], context), padding)
@@ -87,8 +91,8 @@ def stream_tokens(
         unread = ids.flatten(0, 1)[:, max(0, length - context) + cache.length : length]  # (R, T)
         hidden = model.hidden(unread, cache)[:, -1]  # (R, C)
         if others:
-            asked, other = hidden.view(len(going), 2, -1).unbind(1)
-            hidden = torch.lerp(other, asked, sampling.ending_strength)  # (stories, C)
+            by_ending = hidden.view(len(going), per_story, -1)
+            hidden = guided(by_ending, sampling.ending_strength)  # (stories, C)
         uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
         chosen = choose(*likeliest(model, hidden, sampling), uniform, sampling)  # (stories,)
         ids[:, :, length] = chosen[:, None]
@@ -104,6 +108,11 @@ def stream_tokens(
             kept = [place * per_story + i for place in places for i in range(per_story)]
             padding = padding[kept]
             cache.keep(kept)
+
+
+def guided(hidden: Tensor, strength: float) -> Tensor:
+    """(..., endings, C), the asked one first -> (..., C), away from the mean of the others."""
+    return torch.lerp(hidden[..., 1:, :].mean(-2), hidden[..., 0, :], strength)
 
 
 def _close_gaps(ended: Sequence[bool]) -> list[int]:

@@ -3,6 +3,7 @@
 import codecs
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.errors import InputError
-from dataset import format_instruction, get_tokenizer, other_ending
+from dataset import check_prompt, format_instruction, get_tokenizer, other_endings
 from inference.decoding import Sampling, TokenChoice, stream_tokens
 from model import GPT2
 
@@ -35,18 +36,21 @@ class Story:
 
 
 def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
-    """The prompt's ids, (T,) int64; the topic's blanks and newlines become single blanks.
+    """The prompt's ids, (T,) int64; the topic's blanks and newlines become single blanks. To a model without
+    endings, the topic is the prompt as it is.
 
-    Raises InputError if the topic is empty, or leaves no room for a story.
+    Raises InputError if the topic is empty, or leaves no room for a story, or the model has no such ending.
     """
     try:
         topic.encode()
     except UnicodeEncodeError as error:
         raise InputError("--topic: is not UTF-8") from error
-    words = topic.split()
-    if not words:
+    if not topic.strip():
         raise InputError("--topic: is empty; say what the story is about")
-    prompt = format_instruction(" ".join(words), ending)
+    check_prompt(model.taught)
+    if endings := model.taught.endings:
+        topic = " ".join(topic.split())
+    prompt = format_instruction(topic, ending, endings=endings)
     ids = get_tokenizer(model.config.vocab_size).encode_ordinary(prompt)
     if len(ids) >= model.config.context_length:
         context = model.config.context_length
@@ -58,12 +62,25 @@ def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
 
 def encode_requests(
     model: GPT2, requests: Sequence[Request], strength: float
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The prompts, and those that ask for the other ending where `strength` needs them, each (T,) int64."""
+) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """The prompts, each (T,) int64, and for each, where `strength` needs them, those that ask for the other
+    endings."""
     asked = [encode_prompt(model, topic, ending) for topic, ending, _ in requests]
     if strength == 1:
         return asked, []
-    return asked, [encode_prompt(model, topic, other_ending(ending)) for topic, ending, _ in requests]
+    endings = model.taught.endings
+    if not endings:
+        raise InputError("--ending-strength: the model was taught no endings; leave it out")
+    others = [
+        [encode_prompt(model, topic, other) for other in other_endings(ending, endings)]
+        for topic, ending, _ in requests
+    ]
+    return asked, others
+
+
+def longest_prompt(prompts: Sequence[Tensor], others: Sequence[Sequence[Tensor]]) -> int:
+    """In tokens, of what `encode_requests` gave."""
+    return max(map(len, chain(prompts, *others)))
 
 
 def stream_text(tokens: Iterator[int], vocab_size: int) -> Generator[str, None, None]:

@@ -44,7 +44,7 @@ def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
             refuse_lfs_pointer(folder / name)
         return {split: LocalFile(folder / name) for split, name in FILES.items()}, None
     if not hub.is_name(source):
-        raise InputError(f"--source {source}: no such folder, and not a Hub id (namespace/name)")
+        raise InputError(f"--source {source}: no such folder or file, and not a Hub id (namespace/name)")
     repo_id, commit = hub.resolve(source, "dataset")
     kept = RAW_FOLDER / f"{repo_id.replace('/', '--')}@{commit[:12]}"
     print(f"source: {repo_id}, commit {commit[:12]}; raw text is kept in {kept}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData, EvalResult, ModelCard, ModelCardData
 
+from common.endings import either
 from common.errors import InputError
 from common.markdown import table
 from dataset import COLUMNS
@@ -20,13 +21,12 @@ from dataset import COLUMNS
 CODE = "Tiny Tales SFT"
 ENDINGS_AS_ASKED = "Stories that end as asked: "
 NOT_FOR = "Its facts are made up, and nobody moderates it: do not put its stories before a child unread."
-HOW_TO_USE = f"""```python
-from model import load_model  # of {CODE}
-from generate import generate_story
+LABELS = """
+## Labels
 
-model = load_model("namespace/name")  # the repo this card stands in
-print(generate_story(model, "a lost dog", "sad"))
-```"""
+A record is sad when `BadEnding` is an item of its Features line, and happy otherwise. The rule is weak where
+a record has no such line: it may end badly without a mark. Such records were {}.
+"""
 SETTINGS = (
     *("epochs", "max_steps", "max_length", "loss_on", "seed"),
     *("lr", "schedule", "warmup_steps", "weight_decay", "grad_clip"),
@@ -43,14 +43,24 @@ SIZES = {  # the Hub's size categories, by the number of examples that they end 
 
 def data_card(stats: dict[str, Any]) -> str:
     """The card of a balanced data set from what stats.json holds."""
-    settings, splits, parquet = stats["settings"], stats["splits"], stats["parquet"]
+    settings, splits, parquet, endings = (stats[k] for k in ("settings", "splits", "parquet", "endings"))
+    title, about, labels = "Story instructions", dict[str, Any](), ""
+    counts = "`stories` are those of the source"
+    intro = "`instruction` says what a story is about and how it ends, `response` is the\nstory, `ending` is "
+    intro += either([f"`{ending}`" for ending in endings]) if endings else ""
+    if not endings:
+        intro = "`instruction` is a prompt and `response` what follows it; there is no ending to ask for"
+    if stats["kind"] == "TinyStoriesInstruct":  # of other stories, we know neither language nor licence
+        title = "Balanced TinyStories instructions"
+        about = dict(language="en", license="cdla-sharing-1.0", pretty_name=title)
+        about["source_datasets"] = [stats["source"]] if stats["commit"] else None
+        intro = f"Children's stories in English. {intro}"
+        counts = "`rows` are lines of the raw text, `records` its stories"
+        labels = LABELS.format("called happy" if settings["unlabelled"] == "happy" else "left out")
     metadata = DatasetCardData(
-        language="en",
-        license="cdla-sharing-1.0",
-        pretty_name="Balanced TinyStories instructions",
+        **about,
         size_categories=size_category(sum(split["num_examples"] for split in parquet.values())),
         task_categories=["text-generation"],
-        source_datasets=[stats["source"]] if stats["commit"] else None,
         configs=[
             {
                 "config_name": "default",
@@ -72,38 +82,32 @@ def data_card(stats: dict[str, Any]) -> str:
         ["", *splits],
         [[name, *(f"{counts.get(name, 0):,}" for counts in splits.values())] for name in names],
     )
-    balanced = (
-        "every example of the rarer ending, and as many of the other, drawn at random"
-        if settings["balance"]
-        else "every usable record; the endings are not balanced"
-    )
+    kept = "every usable record"
+    if endings:
+        kept += "; the endings are not balanced"
+    if endings and settings["balance"]:
+        kept = f"every example of the rare{'r' if len(endings) == 2 else 'st'} ending, and as many of "
+        kept += f"{'the' if len(endings) == 2 else 'each'} other, drawn at random"
     limit = settings["limit"]
     facts = {
         "source": f"`{stats['source']}`",
-        "its commit": f"`{stats['commit']}`" if stats["commit"] else "none: files in a folder",
+        "its commit": f"`{stats['commit']}`" if stats["commit"] else "none: it is not from the Hub",
         "seed": f"{settings['seed']}",
         "records read of each split": "all" if limit is None else f"at most {limit:,}",
         "made by": f"`prepare_data.py` of {CODE}",
     }
-    unlabelled = "called happy" if settings["unlabelled"] == "happy" else "left out"
     return f"""---
 {metadata.to_yaml()}
 ---
-# Balanced TinyStories instructions
+# {title}
 
-Children's stories in English. `instruction` says what a story is about and how it ends, `response` is the
-story, `ending` is `happy` or `sad`. Kept: {balanced}.
+{intro}. Kept: {kept}.
 
 {table(["what", "which"], [list(fact) for fact in facts.items()])}
-
-## Labels
-
-A record is sad when `BadEnding` is an item of its Features line, and happy otherwise. The rule is weak where
-a record has no such line: it may end badly without a mark. Such records were {unlabelled}.
-
+{labels}
 ## Counts
 
-`rows` are lines of the raw text, `records` its stories; `kept` is what this data set holds.
+{counts}; `kept` is what this data set holds.
 
 {counted}
 """
@@ -111,7 +115,7 @@ a record has no such line: it may end badly without a mark. Such records were {u
 
 def model_card(run: dict[str, Any], metrics: Sequence[dict[str, Any]], step: int) -> str:
     """The card of the checkpoint of a step from what run.json and the lines of metrics.jsonl hold."""
-    settings, data = run["settings"], run["data"]
+    settings, data, endings = run["settings"], run["data"], run["data"]["endings"]
     losses = validations(metrics, step)
     results = {}
     if losses and losses[-1][1] == step:
@@ -150,9 +154,9 @@ def model_card(run: dict[str, Any], metrics: Sequence[dict[str, Any]], step: int
 ---
 # {name}
 
-A GPT-2 that writes a short children's story about a given topic, with a happy or a sad ending.
+A GPT-2 that {_does(endings)}.
 
-{HOW_TO_USE.replace("namespace/name", settings["push_to_hub"] or "namespace/name")}
+{_how_to_use(endings, settings["push_to_hub"] or "namespace/name")}
 
 ## Results
 
@@ -168,10 +172,30 @@ A GPT-2 that writes a short children's story about a given topic, with a happy o
 
 {NOT_FOR}
 
-It knows the words of a small child and English alone, and reads and writes {context} tokens in all. Topics
-unlike those of TinyStories are soon forgotten. Stories that were called happy in training may end badly:
-where a raw record lists no features, nobody said how it ends.
+It reads and writes {context} tokens in all. Of the world it knows what its stories told: a base that was
+trained on TinyStories, the words of a small child and English alone, and topics unlike those are soon
+forgotten. Where the data are TinyStoriesInstruct's, stories that were called happy may end badly: where a raw
+record lists no features, nobody said how it ends.
 """
+
+
+def _does(endings: Sequence[str]) -> str:
+    """What a model with these endings does."""
+    if not endings:
+        return "goes on with a prompt like those it was fine-tuned on"
+    each = [f"a{'n' * (ending[0] in 'aeiou')} {ending}" for ending in endings]
+    return f"writes a short children's story about a given topic, with {either(each)} ending"
+
+
+def _how_to_use(endings: Sequence[str], repo: str) -> str:
+    asked = f'"a lost dog", "{endings[-1]}"' if endings else '"your prompt", ""'
+    return f"""```python
+from model import load_model  # of {CODE}
+from generate import generate_story
+
+model = load_model("{repo}")  # the repo this card stands in
+print(generate_story(model, {asked}))
+```"""
 
 
 def int8_card(made: Mapping[str, Any]) -> str:
@@ -190,9 +214,9 @@ def int8_card(made: Mapping[str, Any]) -> str:
 # int8 weights
 
 Those of {_origin(made["name"], made["commit"])}: each row of a weight matrix as whole numbers of 8 bits and a
-scale. It writes a short children's story about a given topic, with a happy or a sad ending.
+scale. The model {_does(made["endings"])}.
 
-{HOW_TO_USE}
+{_how_to_use(made["endings"], "namespace/name")}
 
 Tokens a second are those of one story with {made["threads"]} CPU threads{measured}.
 
@@ -224,7 +248,7 @@ def _results(name: str, commit: str | None, values: Mapping[str, float]) -> list
         EvalResult(
             task_type="text-generation",
             dataset_type=_hub_id(name, commit) or Path(name).name,
-            dataset_name="Balanced TinyStories instructions",
+            dataset_name=Path(name.partition("@")[0]).name,
             dataset_split="validation",
             dataset_revision=commit,
             metric_type=metric,

@@ -24,10 +24,11 @@ from common.retry import with_retries
 
 MESSAGE = "Upload by Tiny Tales SFT"  # of our commits
 CARD = "README.md"
-PUSHED = {
-    "model": CHECKPOINT,
-    "dataset": ("train.parquet", "stats.json", CARD, "*.parquet"),
+KNOWN_BY = {
+    "model": ("model.safetensors", "config.json", CARD),
+    "dataset": ("train.parquet", "stats.json", CARD),
 }
+PUSHED = {"model": CHECKPOINT, "dataset": (*KNOWN_BY["dataset"], "*.parquet")}
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ class BackgroundPush:
 
 def type_of(folder: Path) -> str:
     """What a folder holds, "model" or "dataset". Raises InputError if it is neither."""
-    for repo_type, files in PUSHED.items():
-        if all((folder / file).is_file() for file in files if "*" not in file):
+    for repo_type, files in KNOWN_BY.items():
+        if all((folder / file).is_file() for file in files):
             return repo_type
     raise InputError(
-        f"--folder {folder}: holds neither a checkpoint ({', '.join(PUSHED['model'])}; of a run, name best/, "
-        "last/ or epoch_N/) nor a data set of prepare_data.py"
+        f"--folder {folder}: holds neither a checkpoint ({', '.join(KNOWN_BY['model'])}; of a run, name "
+        "best/, last/ or epoch_N/) nor a data set of prepare_data.py"
     )
 
 

@@ -10,6 +10,8 @@ import uvicorn
 
 import app
 from clean_environment import ROOT
+from common.endings import ENDINGS
+from dataset import taught
 from generate import choose_token
 from inference.cpu import for_inference
 from inference.decoding import Sampling
@@ -22,14 +24,16 @@ ENOUGH = 100_000  # tokens, for any test
 VISITOR = httpx2.Client(timeout=60, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
 
 
-def nano() -> GPT2:
-    return for_inference(load_model(NANO))
+def nano(endings: tuple[str, ...] = ENDINGS) -> GPT2:
+    model = for_inference(load_model(NANO))
+    model.taught = taught(endings)
+    return model
 
 
 @functools.cache
-def told(topic: str, ending: str, seed: int) -> Story:
+def told(topic: str, ending: str, seed: int, endings: tuple[str, ...] = ENDINGS) -> Story:
     """What nano tells with the page's settings."""
-    model = nano()
+    model = nano(endings)
     room = model.config.context_length - len(encode_prompt(model, topic, ending))
     return tell_stories(model, [Request(topic, ending, seed)], Sampling(min(200, room), 0.7), choose_token)[0]
 

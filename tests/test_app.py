@@ -77,6 +77,15 @@ def test_the_api_tells_what_generate_tells_and_says_how_far_it_is(
         assert 0 < so_far["tokens"] <= last["tokens"]
 
 
+def test_a_model_of_three_endings_is_asked_for_one_of_them(cache: Path) -> None:
+    endings = ("funny", "happy", "sad")
+    with served(nano(endings), at_once=2) as address:
+        ended, data = call(address, "story", list((ASKED | {"ending": "funny"}).values()))
+        assert (ended, data[0]["text"]) == ("complete", told("a dog", "funny", 3, endings).text)
+        ended, answer = call(address, "story", list((ASKED | {"ending": "odd"}).values()))
+        assert (ended, answer["error"]) == ("error", "ending: must be funny, happy or sad")
+
+
 def test_without_a_seed_each_story_is_another(address: str) -> None:
     stories = [call(address, "story", ["a dog", "sad", 0.7, 20, 1, None])[1][0] for _ in range(2)]
     assert stories[0]["seed"] != stories[1]["seed"]
@@ -191,7 +200,7 @@ def test_a_story_has_no_more_tokens_than_fit_behind_its_prompt(model: GPT2) -> N
     context = model.config.context_length
     request, sampling = app.check_request(model, "a dog " * 50, "sad", 1, context, 2, 0)
     prompts, others = generate.encode_requests(model, [request], 2)
-    assert sampling.max_new_tokens + max(len(prompts[0]), len(others[0])) == context
+    assert sampling.max_new_tokens + max(len(prompts[0]), len(others[0][0])) == context
 
 
 def test_bad_settings_get_one_clear_line(complaint: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,12 +94,12 @@ def open_page(browser: Browser) -> Iterator[Page]:
 
 
 def story(page: Page, ending: str) -> Locator:
-    return page.locator(".story", has_text=f"{ending.title()} ending").locator("textarea")
+    return page.locator(".story", has_text=f"{ending.capitalize()} ending").locator("textarea")
 
 
 def ask(page: Page, topic: str, ending: str, seed: int) -> None:
     page.get_by_label("What is the story about?").fill(topic)
-    page.get_by_label(ending.title(), exact=True).check()
+    page.get_by_label(ending.capitalize(), exact=True).check()
     if not page.get_by_label("Seed").is_visible():
         page.get_by_role("button", name="More").click()
     page.get_by_label("Seed").fill(str(seed))
@@ -161,6 +161,22 @@ def test_a_story_grows_is_stopped_gets_another_ending_and_is_gone_when_reloaded(
     ask(page, TOPIC, "sad", 3)
     expect(first).to_have_value(sad.text)
     assert fits(page)
+
+
+def test_each_other_ending_of_three_has_its_button(browser: Browser) -> None:
+    endings = ("funny", "happy", "sad")
+    with served(nano(endings), at_once=1) as address, opened(browser, address, PHONE) as page:
+        expect(page.get_by_role("radio")).to_have_count(3)
+        for button in page.get_by_role("button", name="Another ending").all():
+            expect(button).to_be_disabled()
+        for asked, others in (("sad", ("funny", "happy")), ("funny", ("sad", "happy"))):
+            ask(page, TOPIC, asked, 3)
+            expect(story(page, asked)).to_have_value(told(TOPIC, asked, 3, endings).text)
+            expect(page.get_by_role("button", name=re.compile(r"\w+ ending$"))).to_have_count(2)
+            for ending in others:
+                page.get_by_role("button", name=f"{ending.capitalize()} ending").click()
+                expect(story(page, ending)).to_have_value(told(TOPIC, ending, 3, endings).text)
+        assert fits(page)
 
 
 def test_a_page_that_is_left_ends_its_story_or_gives_up_its_place_in_the_queue(

@@ -23,6 +23,7 @@ from dataset import (
     get_tokenizer,
     load_data,
     read_examples,
+    topic_of,
 )
 from training.loss import compute_loss
 
@@ -39,7 +40,7 @@ def rows(*examples: tuple[str, str]) -> datasets.DatasetDict:
 def test_the_prompt_byte_for_byte() -> None:
     expected = "Write a story about: a {summary} dog\nWith: sad ending\n\n### Story:\n"
     assert format_instruction("a {summary} dog", "sad") == expected
-    with pytest.raises(ValueError, match="happy, sad"):
+    with pytest.raises(ValueError, match="'Sad': must be happy or sad"):
         format_instruction("a dog", "Sad")
 
 
@@ -50,6 +51,14 @@ topics = st.text(min_size=1).filter(str.strip)
 def test_reading_an_example_undoes_writing_its_prompt(topic: str, ending: str, story: str) -> None:
     columns = {"instruction": [format_instruction(topic, ending)], "response": [story], "ending": [ending]}
     assert read_examples(datasets.Dataset.from_dict(columns)) == [(topic, ending, story)]
+
+
+@given(topics, st.sampled_from(ENDINGS))
+def test_a_topic_is_read_from_its_prompt_too(topic: str, ending: str) -> None:
+    prompt = format_instruction(topic, ending)
+    for text in (prompt, prompt.strip()):
+        assert topic_of(text, ending).strip() == topic.strip()
+    assert topic_of(topic, ending) == topic
 
 
 def test_the_worked_example_of_collation() -> None:

@@ -16,9 +16,10 @@ from matplotlib.image import imread
 
 import evaluate
 import finetune
-from dataset import ENDINGS, format_instruction, get_tokenizer, load_data, read_examples
+from common.endings import ENDINGS
+from dataset import format_instruction, get_tokenizer, load_data, read_examples
 from evaluation import report
-from evaluation.likelihood import encode_pairs, score
+from evaluation.likelihood import encode_trials, score
 from generate import choose_token
 from inference.decoding import Sampling
 from inference.stories import Request, tell_stories
@@ -85,15 +86,17 @@ def test_every_figure_has_an_interval_around_it(output: Path) -> None:
 def test_losses_and_preference_are_those_of_all_validation_examples(
     output: Path, data: str, model: GPT2
 ) -> None:
-    pairs = encode_pairs(read_examples(load_data(data)[0]["validation"]), model.config)
-    losses = score(model, pairs)
-    tokens = sum(len(pair.targets) for pair in pairs)
-    prompt_tokens = sum(len(pair.asked) - 1 for pair in pairs)
+    trials = encode_trials(read_examples(load_data(data)[0]["validation"]), ENDINGS, model.config)
+    losses = score(model, trials)
+    tokens = sum(len(trial.targets) for trial in trials)
+    prompt_tokens = sum(len(trial.asked) - 1 for trial in trials)
+    own = [trial.own for trial in trials]
+    mine, other = (losses.story[range(len(own)), [(i + n) % 2 for i in own]] for n in (0, 1))
     metrics = read(output)["checkpoints"][0]["metrics"]
     expected = {
-        "loss": (losses.prompt + losses.story).sum() / (tokens + prompt_tokens),
-        "loss, story alone": losses.story.sum() / tokens,
-        "preference margin": (losses.other - losses.story).mean(),
+        "loss": (losses.prompt + mine).sum() / (tokens + prompt_tokens),
+        "loss, story alone": mine.sum() / tokens,
+        "preference margin": (other - mine).mean(),
     }
     for name, value in expected.items():
         assert metrics[name]["value"] == pytest.approx(value, rel=1e-6), name
@@ -295,12 +298,13 @@ def test_bad_input_gets_one_clear_line(
     datasets.Dataset.from_dict({"instruction": ["x"], "response": ["y"]}).to_parquet(
         tmp_path / "lacking" / "validation.parquet"
     )
-    other = datasets.Dataset.from_dict({"instruction": ["Tell me"], "response": ["y"], "ending": ["sad"]})
+    columns = {"instruction": ["Tell me"] * 2, "response": ["y"] * 2, "ending": ["sad", "happy"]}
+    other = datasets.Dataset.from_dict(columns)
     (tmp_path / "foreign").mkdir()
     for split in ("train", "validation"):
         other.to_parquet(tmp_path / "foreign" / f"{split}.parquet")
     shutil.copytree(tmp_path / "foreign", tmp_path / "confused")
-    wrong = {"instruction": [format_instruction("x", "happy")], "response": ["y"], "ending": ["sad"]}
+    wrong = columns | {"instruction": [format_instruction("x", "happy")] * 2}
     datasets.Dataset.from_dict(wrong).to_parquet(tmp_path / "confused" / "train.parquet")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary").touch()

@@ -92,10 +92,10 @@ def test_crlf_files_give_the_same_examples(raw: str, tmp_path: Path) -> None:
 
 def test_a_split_without_examples_is_left_out(raw: str, tmp_path: Path) -> None:
     source = shutil.copytree(raw, tmp_path / "source")
-    (source / "TinyStories-Instruct-valid.txt").write_text("Summary: a\nStory: b\n<|endoftext|>\n")
+    (source / "TinyStories-Instruct-valid.txt").write_text("Summary: a\n<|endoftext|>\n")
     data, stats = prepare(str(source), tmp_path / "out")
     assert list(data) == ["train"]
-    assert stats["validation"]["happy"] == 1
+    assert stats["validation"]["skipped: no story"] == 1
 
 
 def test_an_existing_output_is_kept_unless_overwritten(raw: str, tmp_path: Path, complaint: Callable) -> None:
@@ -144,7 +144,7 @@ def test_bad_settings_get_one_clear_line(raw: str, tmp_path: Path, complaint: Ca
     assert "--unlabelled" in complaint(prepare_data.main, "--unlabelled", "maybe")
     assert "TinyStories-Instruct-train.txt" in complaint(prepare_data.main, "--source", tmp_path)
     for missing in ("nothing-here", tmp_path / "nothing-here", "a b/c"):
-        assert "no such folder, and not a Hub id" in complaint(prepare_data.main, "--source", missing)
+        assert "no such folder or file, and not a Hub id" in complaint(prepare_data.main, "--source", missing)
     (tmp_path / "a_file").touch()
     assert "a_file cannot be written" in complaint(
         prepare_data.main, "--source", raw, "--output", tmp_path / "a_file" / "out"

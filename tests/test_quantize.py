@@ -107,7 +107,7 @@ def test_bad_input_gets_one_clear_line_and_changes_nothing(
         ({"--output": "/proc/out"}, "cannot be written"),
         ({"--data": raw}, "--data"),
         ({"--data": "nowhere"}, "--data nowhere: no such folder"),
-        ({"--data": __file__}, "is a file; name the folder"),
+        ({"--data": __file__}, "must be JSON Lines (.jsonl) or CSV (.csv)"),
         ({"--examples": "1"}, "intervals need two"),
         ({"--examples": "-1"}, "--examples -1: must be at least 0"),
         ({"--seed": "-1"}, "--seed -1: must be at least 0"),

@@ -14,36 +14,36 @@ from tqdm import tqdm
 
 from common.errors import InputError, only_shown
 from common.files import whole_file, write_text
-from common.presets import ModelConfig
-from dataset import ENDINGS, format_instruction, get_tokenizer
+from dataset import InstructionDataset, format_instruction, get_tokenizer
 from model import GPT2
 from training.run_folder import Progress, read_metrics
-
-# Takes a model and what to tell, a topic and an ending each; returns the stories.
-TellStories = Callable[[GPT2, Sequence[tuple[str, str]]], list[str]]
 
 TOPICS = (
     "Mia and her little dog look for a lost red ball in the park.",
     "Tom the rabbit wants to bake a cake for his grandma.",
     "A small boat, a big storm and a brave girl named Ella.",
 )
+Requests = Sequence[tuple[str, str]]  # a topic and an ending each
+TellStories = Callable[[GPT2, Requests], list[str]]
 
 
-def check_room(config: ModelConfig, topics: int) -> None:
-    """Raises InputError if the model's context has no room for a story about one of these topics."""
-    encode = get_tokenizer(config.vocab_size).encode_ordinary
-    for topic, ending in sample_requests(topics):
-        prompt = len(encode(format_instruction(topic, ending)))
-        if prompt >= config.context_length:
+def sample_requests(count: int, model: GPT2, examples: InstructionDataset) -> Requests:
+    """The first so many of TOPICS, each with every ending; for a model without endings, as many prompts of
+    `examples`. Raises InputError if the model's context has no room for a story about one of them."""
+    endings, tokenizer = model.taught.endings, get_tokenizer(model.config.vocab_size)
+    requests = [(topic, ending) for topic in TOPICS[:count] for ending in endings]
+    if not endings:
+        for number in examples.complete.nonzero()[0][:count].tolist():
+            prompt = examples[number]["input_ids"][: examples[number]["prompt_length"]]
+            requests.append((tokenizer.decode(prompt.tolist()), ""))
+    for topic, ending in requests:
+        length = len(tokenizer.encode_ordinary(format_instruction(topic, ending, endings=endings)))
+        if length >= model.config.context_length:
             raise InputError(
-                f"--stories {topics}: the model reads {config.context_length} tokens, and the prompt of a "
-                f"sample story has {prompt}; add --stories 0"
+                f"--stories {count}: the model reads {model.config.context_length} tokens, and the prompt of "
+                f"a sample story has {length}; add --stories 0"
             )
-
-
-def sample_requests(topics: int) -> list[tuple[str, str]]:
-    """The first so many of TOPICS, each with either ending."""
-    return [(topic, ending) for topic in TOPICS[:topics] for ending in ENDINGS]
+    return requests
 
 
 class Monitor:
@@ -97,18 +97,17 @@ class Monitor:
             self.bar.set_postfix_str(f"loss {loss}, {known['tokens_per_second']:,} tokens/s")
 
     @only_shown("sample stories")
-    def write_stories(self, model: GPT2, topics: int, step: int) -> None:
-        """Stories about the same few topics each time, with either ending, from the same random numbers."""
-        if self.output is None or not topics:
+    def write_stories(self, model: GPT2, requests: Requests, step: int) -> None:
+        """The same few stories each time, from the same random numbers."""
+        if self.output is None or not requests:
             return
-        requests = sample_requests(topics)
         model.eval()
         try:
             stories = self.tell(model, requests)
         finally:
             model.train()
         text = "\n".join(
-            f"--- {topic}  [{ending}]\n{story}\n"
+            f"--- {topic}  [{ending}]\n{story}\n" if ending else f"--- {topic}\n{story}\n"
             for (topic, ending), story in zip(requests, stories, strict=True)
         )
         with whole_file(self.output / "stories" / f"step_{step}.txt") as file:

@@ -40,7 +40,7 @@ from common.files import (
     write_text,
 )
 from common.presets import PRESETS, ModelConfig
-from dataset import InstructionDataset, load_data
+from dataset import InstructionDataset, endings_of, load_data, read_topics, taught
 from model import GPT2, load_model
 from sharing.cards import model_card
 from training.optimizer import Optimizer
@@ -164,11 +164,11 @@ def load_run(
     if max_length > context:
         raise InputError(f"--max-length {max_length}: the model reads at most {context} tokens")
     data, origin = load_data(settings.data)
-    examples: Examples = {
-        split: InstructionDataset(split, max_length, data=data, vocab_size=model.config.vocab_size)
-        for split in ("train", "validation")
-        if split in data
-    }
+    model.taught = taught(endings_of(data))
+    examples: Examples = {}
+    for split, rows in data.items():
+        read_topics(rows, model.taught.endings)  # raises InputError if a prompt is another than is made here
+        examples[split] = InstructionDataset(split, max_length, data=data, vocab_size=model.config.vocab_size)
     report = describe(settings, model, base, origin, examples)
     if begun:
         refuse_changes(begun, report)
@@ -184,6 +184,7 @@ def describe(
         "base": base,
         "model": asdict(model.config) | {"parameters": sum(p.numel() for p in model.parameters())},
         "data": data
+        | {"endings": model.taught.endings}
         | {
             split: {"examples": len(rows), "fingerprint": rows.fingerprint}
             for split, rows in examples.items()

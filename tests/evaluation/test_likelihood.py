@@ -4,13 +4,16 @@ import pytest
 import torch
 
 import finetune
-from dataset import Example, format_instruction, get_tokenizer, load_data, other_ending, read_examples
+from common.endings import ENDINGS
+from common.own_stories import Example
+from dataset import format_instruction, get_tokenizer, load_data, read_examples, taught
 from evaluation import likelihood
-from evaluation.likelihood import encode_pairs, score
+from evaluation.likelihood import ask_as_the_data, encode_trials, score
 from model import GPT2
 from tiny import tiny_model
 from training.run_folder import read_metrics
 
+THREE = ("funny", "happy", "sad")
 EXAMPLES = (
     Example("a dog", "sad", "The dog went home."),
     Example("Mia and a red kite", "happy", 'Mia ran and ran. "Look!" she said. The kite flew over the hill.'),
@@ -28,38 +31,64 @@ def plain(model: GPT2, instruction: str, response: str) -> tuple[float, float]:
     return losses[: len(prompt) - 1].sum().item(), losses[len(prompt) - 1 :].sum().item()
 
 
+@pytest.mark.parametrize("endings", [ENDINGS, THREE])
 @pytest.mark.parametrize("most_tokens", [1, 4096])
 def test_losses_are_those_of_each_story_alone(
-    model: GPT2, most_tokens: int, monkeypatch: pytest.MonkeyPatch
+    model: GPT2, most_tokens: int, endings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likelihood, "MOST_TOKENS", most_tokens)
-    found = score(model, encode_pairs(EXAMPLES, model.config))
+    found = score(model, encode_trials(EXAMPLES, endings, model.config))
     for i, (topic, ending, response) in enumerate(EXAMPLES):
-        prompt, story = plain(model, format_instruction(topic, ending), response)
-        _, other = plain(model, format_instruction(topic, other_ending(ending)), response)
-        expected = pytest.approx((prompt, story, other), rel=1e-5)
-        assert (found.prompt[i], found.story[i], found.other[i]) == expected
-        assert story != pytest.approx(other, abs=1e-3)
+        of_each = {
+            each: plain(model, format_instruction(topic, each, endings=endings), response) for each in endings
+        }
+        assert (found.prompt[i], found.asked[i]) == pytest.approx(of_each[ending], rel=1e-5)
+        assert found.story[i] == pytest.approx([story for _, story in of_each.values()], rel=1e-5)
+        assert found.story[i].std() > 1e-3
 
 
-def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2) -> None:
-    pairs = encode_pairs(EXAMPLES, model.config)
-    found = score(model, pairs, strength=2.5)
-    for i, pair in enumerate(pairs):
+def test_without_endings_the_prompt_is_scored_as_it_is(model: GPT2) -> None:
+    found = score(model, encode_trials([Example("Once upon", "", " a time.")], (), model.config))
+    expected = pytest.approx(plain(model, "Once upon", " a time."), rel=1e-5)
+    assert (found.prompt[0], found.asked[0]) == (found.prompt[0], *found.story[0]) == expected
+
+
+@pytest.mark.parametrize("endings", [ENDINGS, THREE])
+def test_guidance_is_scored_as_it_is_drawn_from(model: GPT2, endings: tuple[str, ...]) -> None:
+    trials = encode_trials(EXAMPLES, endings, model.config)
+    found = score(model, trials, strength=2.5)
+    for i, trial in enumerate(trials):
         with torch.no_grad():
-            asked, other = (
-                model(torch.cat([prompt, pair.targets[:-1]])[None])[0, len(prompt) - 1 :]
-                for prompt in pair.prompts
-            )
+            logits = [
+                model(torch.cat([prompt, trial.targets[:-1]])[None])[0, len(prompt) - 1 :]
+                for prompt in trial.prompts
+            ]
+        asked = logits.pop(trial.own)
+        other = sum(logits) / len(logits)
         log_p = torch.log_softmax(other + 2.5 * (asked - other), -1)
-        assert found.story[i] == pytest.approx(-log_p.gather(1, pair.targets[:, None]).sum().item(), rel=1e-4)
-    assert score(model, pairs, strength=0.0).story == pytest.approx(score(model, pairs).other)
+        nats = -log_p.gather(1, trial.targets[:, None]).sum().item()
+        assert found.asked[i] == pytest.approx(nats, rel=1e-4)
+    assert found.story == pytest.approx(score(model, trials).story)
+
+
+def test_a_base_is_asked_as_the_data_is_and_a_model_of_other_endings_is_refused() -> None:
+    model = tiny_model()
+    ask_as_the_data(model, THREE)
+    assert model.taught.endings == THREE
+    assert model.taught.prompt is None
+    model.taught = taught(THREE)
+    ask_as_the_data(model, THREE)
+    with pytest.raises(ValueError, match="the endings happy, sad; the model was taught funny, happy, sad"):
+        ask_as_the_data(model, ENDINGS)
 
 
 def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() -> None:
     model = tiny_model(context_length=40)
-    long, short = encode_pairs((Example("a", "sad", "word " * 60), Example("a", "happy", "x")), model.config)
-    assert len(long.asked) != len(long.other)  # of 512 tokens, the endings have different numbers
+    examples = Example("a", "sad", "word " * 60), Example("a", "happy", "x")
+    long, short = encode_trials(examples, ENDINGS, model.config)
+    assert (
+        len({len(prompt) for prompt in long.prompts}) == 2
+    )  # of 512 tokens, the endings have different numbers
     assert max(map(len, long.prompts)) + len(long.targets) == 40
     assert 511 not in long.targets
     assert short.targets.tolist() == [*get_tokenizer(512).encode_ordinary("x"), 511]
@@ -67,13 +96,13 @@ def test_a_story_that_was_cut_has_no_end_and_is_cut_alike_behind_both_prompts() 
 
 
 def test_mean_losses_are_those_of_finetunes_validation(checkpoint: str, data: str, model: GPT2) -> None:
-    pairs = encode_pairs(read_examples(load_data(data)[0]["validation"]), model.config)
-    found = score(model, pairs)
-    targets = sum(len(pair.targets) for pair in pairs)
-    prompts = sum(len(pair.asked) - 1 for pair in pairs)
+    trials = encode_trials(read_examples(load_data(data)[0]["validation"]), ENDINGS, model.config)
+    found = score(model, trials)
+    targets = sum(len(trial.targets) for trial in trials)
+    prompts = sum(len(trial.asked) - 1 for trial in trials)
     for loss_on, expected in (
-        ("all", (found.prompt.sum() + found.story.sum()) / (targets + prompts)),
-        ("response", found.story.sum() / targets),
+        ("all", (found.prompt.sum() + found.asked.sum()) / (targets + prompts)),
+        ("response", found.asked.sum() / targets),
     ):
         given = ["--checkpoint", checkpoint, "--data", data, "--output", loss_on, "--loss-on", loss_on]
         finetune.main([*given, "--max-steps", "1", "--lr", "0", "--stories", "0"])
@@ -84,4 +113,4 @@ def test_mean_losses_are_those_of_finetunes_validation(checkpoint: str, data: st
 def test_what_does_not_fit_gets_one_clear_line() -> None:
     config = tiny_model(context_length=40).config
     with pytest.raises(ValueError, match=r"--data: a prompt of .* the 40 that the model reads"):
-        encode_pairs([Example("word " * 30, "sad", "x")], config)
+        encode_trials([Example("word " * 30, "sad", "x")], ENDINGS, config)

@@ -82,7 +82,7 @@ def test_a_chi_square_test_finds_no_other_distribution_in_what_is_drawn(
     if kind == "for inference":
         model = for_inference(model)
     draws = 4000
-    others = [other] * draws if sampling.ending_strength != 1 else []
+    others = [[other]] * draws if sampling.ending_strength != 1 else []
     drawn = next(stream_tokens(model, [asked] * draws, range(draws), sampling, choose_token, -1, others))
     order = logits.argsort(descending=True)[: sampling.top_k]
     likely = torch.softmax(logits[order] / sampling.temperature, -1)
@@ -112,18 +112,25 @@ def test_sampling_out_of_range_is_an_error(bad: dict) -> None:
 
 
 @torch.no_grad()
-def guided_greedy(model: GPT2, asked: Tensor, other: Tensor, strength: float, count: int) -> list[int]:
+def guided_greedy(model: GPT2, asked: Tensor, others: list[Tensor], strength: float, count: int) -> list[int]:
     """The formula as it is written, each prompt on its own, the whole text again for every token."""
+    texts = [asked, *others]
     for _ in range(count):
-        positive, negative = (model(ids[None, -CONTEXT:])[0, -1] for ids in (asked, other))
+        positive, *rest = (model(ids[None, -CONTEXT:])[0, -1] for ids in texts)
+        negative = torch.stack(rest).mean(0)
         chosen = (negative + strength * (positive - negative)).argmax()[None]
-        asked, other = torch.cat([asked, chosen]), torch.cat([other, chosen])
-    return asked[-count:].tolist()
+        texts = [torch.cat([ids, chosen]) for ids in texts]
+    return texts[0][-count:].tolist()
 
 
+@pytest.mark.parametrize("endings", [2, 3, 8])
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 1.5, 3.0])
-def test_guidance_is_its_formula(model: GPT2, strength: float) -> None:
-    asked, other = [*prompts(1, 9)], [*prompts(2, 12)[1:]]
+def test_guidance_is_its_formula(model: GPT2, strength: float, endings: int) -> None:
+    """Away from the mean of the others, whose prompts have different lengths."""
+    stories = [[*prompts(endings, 20)], [*prompts(endings, 27)]]
+    stories = [[row[i:] for i, row in enumerate(rows)] for rows in stories]
+    asked, others = [rows[0] for rows in stories], [rows[1:] for rows in stories]
     sampling = Sampling(30, temperature=0, ending_strength=strength)
-    told = torch.stack(list(stream_tokens(model, asked, [0], sampling, choose_token, -1, other)), 1)
-    assert told[0].tolist() == guided_greedy(model, asked[0], other[0], strength, 30)
+    told = torch.stack(list(stream_tokens(model, asked, [0, 1], sampling, choose_token, -1, others)), 1)
+    for i in range(2):
+        assert told[i].tolist() == guided_greedy(model, asked[i], others[i], strength, 30)

@@ -7,12 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.endings import ENDINGS
 from common.errors import InputError
-from dataset import format_instruction, get_tokenizer
+from dataset import format_instruction, get_tokenizer, taught
 from generate import choose_token
 from inference import stories
 from inference.decoding import Sampling
-from inference.stories import Request, Story, stream_story, stream_text, tell_stories
+from inference.stories import Request, Story, encode_requests, stream_story, stream_text, tell_stories
 from model import GPT2
 from tiny import CONTEXT, EOS, prepared, tiny_model
 
@@ -36,17 +37,34 @@ def test_a_story_depends_on_its_own_seed_alone(model: GPT2) -> None:
     assert len({story.text for story in together}) == 4
 
 
-@pytest.mark.parametrize("strength", [1.0, 1.7])
+def test_guidance_is_away_from_every_other_ending() -> None:
+    model = tiny_model()
+    model.taught = taught(("funny", "happy", "sad"))
+    requests = [Request("a dog", "sad", 0), Request("a cat", "funny", 0)]
+    asked, others = encode_requests(model, requests, 1.5)
+    assert encode_requests(model, requests, 1.0)[1] == []
+    decode = get_tokenizer(512).decode
+    for request, prompt, rest in zip(requests, asked, others, strict=True):
+        texts = [decode(ids.tolist()) for ids in (prompt, *rest)]
+        others_of = [ending for ending in model.taught.endings if ending != request.ending]
+        assert texts == [
+            format_instruction(request.topic, ending, endings=model.taught.endings)
+            for ending in (request.ending, *others_of)
+        ]
+
+
+@pytest.mark.parametrize(("strength", "endings"), [(1.0, ENDINGS), (1.7, ENDINGS), (1.7, ("odd", *ENDINGS))])
 @pytest.mark.parametrize("count", [40, CONTEXT])
 def test_prompts_of_different_lengths_told_together_give_what_each_gives_alone(
-    strength: float, count: int, monkeypatch: pytest.MonkeyPatch
+    strength: float, endings: tuple[str, ...], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to and past the context, which the rows reach at different steps. In float64: in float32, one draw
     in some thousands falls between two roundings."""
     model = tiny_model().double()
+    model.taught = taught(endings)
     monkeypatch.setattr(stories, "LARGEST_BATCH", 4)
     topics = ("a dog", "two little rabbits and a very long way home", "x", "Tom and Mia " * 10)
-    requests = [Request(topic, ending, 7) for topic in topics for ending in ("happy", "sad")]
+    requests = [Request(topic, ending, 7) for topic in topics for ending in endings]
     sampling = Sampling(count, temperature=0.8, ending_strength=strength)
     together = tell_stories(model, requests, sampling, choose_token)
     for request, story in zip(requests, together, strict=True):

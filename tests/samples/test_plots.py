@@ -65,17 +65,17 @@ def test_a_slip_in_a_plot_gets_one_clear_line(right: str, wrong: str, message: s
         read_plots(file)
 
 
-def test_a_third_ending_is_told_where_a_plot_has_it(folder: Path) -> None:
+def test_another_ending_is_told_where_a_plot_has_it(folder: Path) -> None:
     with pytest.raises(IndexError):
-        tell(random.Random(0), "funny")
+        tell(random.Random(0), "odd")
     with open(folder / "shared.toml", "a") as file:
-        file.write('[endings.funny]\nmoods = ["silly"]\nclosings = ["{name} and {friend} giggled."]\n')
+        file.write('[endings.odd]\nmoods = ["peculiar"]\nclosings = ["{name} and {friend} wondered."]\n')
     home = folder / "plots_home.toml"
-    home.write_text(home.read_text().replace("sad = [", 'funny = ["The {thing} sneezed."]\nsad = [', 1))
+    home.write_text(home.read_text().replace("sad = [", 'odd = ["The {thing} hummed."]\nsad = [', 1))
     plots.cache_clear()
     shared.cache_clear()
     for seed in range(10):
-        tale = tell(random.Random(seed), "funny")
-        assert (tale.plot, tale.ending) == ("soft_toy", "funny")
-        assert f"{tale.mentions[-1]} sneezed." in tale.story
-        assert ending_of(tale.story) == "funny"
+        tale = tell(random.Random(seed), "odd")
+        assert (tale.plot, tale.ending) == ("soft_toy", "odd")
+        assert f"{tale.mentions[-1]} hummed." in tale.story
+        assert ending_of(tale.story) == "odd"

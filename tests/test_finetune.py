@@ -1,10 +1,6 @@
 import contextlib
-import functools
-import itertools
 import json
-import math
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -19,73 +15,14 @@ from torch._dynamo.utils import counters
 
 import finetune
 from clean_environment import ROOT
-from common.device import Compute, choose_compute
-from common.signals import StopRequest
-from dataset import IGNORE_INDEX, InstructionDataset, custom_collate_fn, load_data
-from finetune import Settings, compute_loss
+from common.device import Compute
+from dataset import load_data
 from hub_user import complaint_of
-from model import GPT2, load_model
+from model import load_model
 from tiny import tiny_model
 from training import run_folder, trainer
-from training.batches import MicroBatch, micro_batches
 from training.distributed import Ranks
-from training.trainer import Supervised, Trainer, add_gradient, learning_rate, validation_loss
-
-CPU = choose_compute("cpu")
-ALONE = Ranks()
-
-
-@pytest.fixture(scope="module")
-def rows(data: str) -> InstructionDataset:
-    return InstructionDataset("train", 384, data=data, vocab_size=512)
-
-
-def gathered(rows: InstructionDataset, groups: list[list[int]]) -> list[MicroBatch]:
-    """A micro-batch of each group, whatever its size."""
-    return [
-        batch
-        for group in groups
-        for batch in micro_batches(rows, group, 10**9, overhead=10**9, pad_token_id=511)
-    ]
-
-
-def gradient(model: GPT2, batches: list[MicroBatch], tokens: int) -> tuple[float, Tensor]:
-    model.zero_grad()
-    total = add_gradient(Supervised(model), batches, tokens, CPU, ALONE, StopRequest())
-    return total.item() / tokens, torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
-
-
-def cut(indices: list[int], pieces: int, rng: random.Random) -> list[list[int]]:
-    """`indices` in so many parts of random size."""
-    ends = sorted(rng.sample(range(1, len(indices)), pieces - 1))
-    return [indices[a:b] for a, b in itertools.pairwise([0, *ends, len(indices)])]
-
-
-def test_loss_and_gradient_do_not_depend_on_how_a_step_is_split(
-    checkpoint: str, rows: InstructionDataset
-) -> None:
-    model = load_model(checkpoint)
-    rng = random.Random(0)
-    indices = [rng.randrange(len(rows)) for _ in range(64)]
-    by_length = sorted(indices, key=lambda i: int(rows.lengths[i]))
-    tokens = int(rows.supervised_tokens()[indices].sum())
-
-    batch = custom_collate_fn([rows[i] for i in indices], pad_token_id=511)
-    plain = compute_loss(model(batch["input_ids"]), batch["labels"])
-    plain.backward()
-    expected = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
-    splits = {
-        "whole": [indices],
-        "single": [[i] for i in indices],
-        "uneven": cut(indices, 7, rng),
-        "sorted": cut(by_length, 7, rng),
-    }
-    for name, groups in splits.items():
-        batches = gathered(rows, groups)
-        assert len(batches) == len(groups), name
-        loss, found = gradient(model, batches, tokens)
-        assert loss == pytest.approx(plain.item(), rel=1e-6), name
-        assert (found - expected).norm() < 1e-5 * expected.norm(), name
+from training.trainer import Supervised, Trainer
 
 
 def test_micro_batches_of_any_size_train_alike(checkpoint: str, data: str, tmp_path: Path) -> None:
@@ -99,18 +36,6 @@ def test_micro_batches_of_any_size_train_alike(checkpoint: str, data: str, tmp_p
         for name in {"loss", "gradient_norm", "validation_loss"} & lines[0].keys():
             for line in lines[1:]:
                 assert line[name] == pytest.approx(lines[0][name], rel=1e-4)
-
-
-def test_validation_loss_does_not_depend_on_the_split(checkpoint: str, rows: InstructionDataset) -> None:
-    model = load_model(checkpoint)
-    loss = functools.partial(validation_loss, Supervised(model), compute=CPU, ranks=ALONE)
-    indices = list(range(len(rows)))
-    whole = loss(gathered(rows, [indices]))
-    batch = custom_collate_fn([rows[i] for i in indices], pad_token_id=511)
-    with torch.no_grad():
-        assert whole == pytest.approx(compute_loss(model(batch["input_ids"]), batch["labels"]).item())
-    assert loss(gathered(rows, [[i] for i in indices])) == pytest.approx(whole, rel=1e-6)
-    assert loss(gathered(rows, cut(indices, 7, random.Random(1)))) == pytest.approx(whole, rel=1e-6)
 
 
 def test_validation_loss_is_the_same_with_every_batch_size(
@@ -132,37 +57,6 @@ def test_the_last_smaller_batch_of_an_epoch_counts(checkpoint: str, data: str, t
     with_one_step = train(checkpoint, data, tmp_path / "one", "--max-steps", "1", "--batch-size", str(size))
     assert losses[0] == with_one_step[0]["loss"]
     assert weights(tmp_path / "run" / "last") != weights(tmp_path / "one" / "last")
-
-
-def test_ignored_positions_never_reach_the_output_layer(
-    checkpoint: str, rows: InstructionDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-
-    def watched(hidden: Tensor, layer: torch.nn.Linear, labels: Tensor, compiled: bool) -> Tensor:
-        seen.append(len(hidden))
-        assert (labels != IGNORE_INDEX).all()
-        return summed(hidden, layer, labels, compiled)
-
-    summed = trainer.summed_loss
-    monkeypatch.setattr(trainer, "summed_loss", watched)
-    indices = list(range(6))
-    for loss_on in ("all", "response"):
-        tokens = rows.supervised_tokens(loss_on)[indices].sum()
-        batches = list(micro_batches(rows, indices, 1000, pad_token_id=511, loss_on=loss_on))
-        gradient(load_model(checkpoint), batches, int(tokens))
-        assert sum(seen) == tokens
-        seen.clear()
-
-
-def test_learning_rate_warms_up_then_stays_or_follows_half_a_cosine() -> None:
-    plain = Settings(lr=1.0)
-    assert [learning_rate(step, 10, plain) for step in (0, 9)] == [1.0, 1.0]
-    cosine = Settings(lr=1.0, warmup_steps=4, schedule="cosine")
-    assert [learning_rate(step, 12, cosine) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
-    assert learning_rate(4, 12, cosine) == 1.0
-    assert learning_rate(8, 12, cosine) == pytest.approx(0.5)
-    assert learning_rate(11, 12, cosine) == pytest.approx((1 + math.cos(math.pi * 7 / 8)) / 2)
 
 
 def train(checkpoint: str, data: str, output: Path, *more: str) -> list[dict]:
@@ -302,6 +196,15 @@ def test_overwriting_leaves_no_checkpoint_of_the_earlier_run(
     train(checkpoint, data, tmp_path, "--max-steps", "1", "--overwrite")
     assert not list(tmp_path.glob("epoch_*"))
     assert (tmp_path / "last").exists()
+
+
+def test_stories_that_are_cut_are_counted(
+    checkpoint: str, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(checkpoint, data, tmp_path / "run", "--max-length", "20", "--max-steps", "1")
+    count = len(load_data(data)[0]["train"])
+    said = f"data: {count} examples for train, {count} of them cut ({count} before the story begins)"
+    assert f"{said}: --max-length is 20\n" in capsys.readouterr().out
 
 
 def test_max_steps_stops_inside_an_epoch(checkpoint: str, data: str, tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
     uv run --extra app python app.py                        # with the newest model that was trained here
     MODEL=you/my-stories PORT=8080 uv run --extra app python app.py
 
-Visitors wait in Gradio's queue. Each story is told on one core by `stream_story`, as many at a time
-as there are cores, but four at most; Stop, or leaving the page, ends it. The API tells the same ones. Nothing
-that a visitor types is logged or quoted, and of Gradio's routes only those that the page needs are open.
+Visitors wait in Gradio's queue. Four stories at a time are told by `stream_story`, token by token in turn;
+Stop, or leaving the page, ends one. The API tells the same ones. Nothing that a visitor types is logged or
+quoted, and of Gradio's routes only those that the page needs are open.
 """
 
 import functools
@@ -30,7 +30,6 @@ except Exception as error:  # when imported, it opens a client with the proxy th
     said = "gradio cannot be imported; start with uv run --extra app; correct or unset ALL_PROXY, HTTPS_PROXY"
     print(f"app.py: error: {said}, HTTP_PROXY, SSL_CERT_FILE ({error})", file=sys.stderr)
     sys.exit(2)
-import torch
 import uvicorn
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -39,16 +38,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.checkpoints import newest_checkpoint
 from common.cli import parse, run, setting
-from common.device import choose_compute
 from common.endings import either
 from common.errors import InputError
 from common.seeds import new_seed
 from dataset import other_endings
 from generate import choose_token
-from inference.cpu import for_inference
-from inference.decoding import Sampling
-from inference.stories import Request, Story, encode_requests, longest_prompt, stream_story
-from model import GPT2, load_model
+from inference.engine import Engine
+from inference.opening import open_model
+from inference.sampling import LARGEST_SEED, Sampling
+from inference.stories import Model, Request, Story, encode_requests, longest_prompt, stream_story
 
 # What hosts set, as options; those of the command line come after them.
 ENVIRONMENT = {"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port", "DEVICE": "--device"}
@@ -62,8 +60,7 @@ LONGEST_TOPIC = 500  # characters
 TEMPERATURES = 0.1, 1.4
 STRENGTHS = 0, 3
 FEWEST_TOKENS = 20
-LARGEST_SEED = 2**31 - 1
-MOST_AT_ONCE = 4  # only one runs Python code at a time: more are not told sooner
+MOST_AT_ONCE = 4  # stories; more are not told sooner
 LONGEST_QUEUE = 30
 LARGEST_REQUEST = 2**16  # bytes
 ROUTES = re.compile(  # of Gradio's others, some hand out or fetch files
@@ -92,7 +89,7 @@ class Settings:
 
 
 def check_request(
-    model: GPT2,
+    model: Model,
     topic: Any,
     ending: Any,
     temperature: Any,
@@ -122,7 +119,7 @@ def check_request(
     return request, Sampling(min(max_tokens, room), temperature, ending_strength=ending_strength)
 
 
-def tell(model: GPT2, *asked: Any) -> Generator[Story, None, None]:
+def tell(model: Model, *asked: Any) -> Generator[Story, None, None]:
     """A story as far as it is told, some twenty times a second. `asked` is what `check_request` takes.
 
     Raises gr.Error, which the page and the API show.
@@ -152,7 +149,7 @@ class Page(gr.Blocks):
         return inputs
 
 
-def build_page(model: GPT2, name: str, at_once: int) -> gr.Blocks:
+def build_page(model: Model, name: str, at_once: int) -> gr.Blocks:
     """The page, and the API that tells the same stories. `name` is the model's."""
     limits: Any = dict(concurrency_id="stories", concurrency_limit=at_once)
     hidden: Any = dict(limits, api_visibility="private", show_progress="minimal")
@@ -293,7 +290,7 @@ class RequestFilter:
         await self.app(scope, receive, send)
 
 
-def build_server(model: GPT2, name: str, at_once: int) -> FastAPI:
+def build_server(model: Model, name: str, at_once: int) -> FastAPI:
     """The page, its API, and /health, which answers when stories can be told: this is called with a model."""
     server = FastAPI(openapi_url=None)
     server.add_middleware(RequestFilter)
@@ -330,19 +327,16 @@ def main(argv: list[str] | None = None) -> None:
     given = [f"{option}={value}" for name, option in ENVIRONMENT.items() if (value := os.environ.get(name))]
     settings = parse(Settings, given + (sys.argv[1:] if argv is None else argv), __doc__)
     listening = listen(settings.host, settings.port)
-    compute = choose_compute(settings.device)
     name = settings.checkpoint or newest_checkpoint()
-    model = for_inference(load_model(name, compute.device))
-    at_once = min(torch.get_num_threads(), MOST_AT_ONCE)
-    torch.set_num_threads(1)
+    model, how = open_model(name, settings.device)
+    at_once = MOST_AT_ONCE if isinstance(model, Engine) else 1
     if not model.taught.endings:
         raise InputError(f"--checkpoint {name}: was taught no endings to choose from; use generate.py")
     first = Request(EXAMPLES[0], model.taught.endings[0], seed=0)
     list(stream_story(model, first, Sampling(max_new_tokens=FEWEST_TOKENS), choose_token))  # warms up
     server = build_server(model, name, at_once)
-    print(
-        f"model {name}, {at_once} stories at a time, http://{settings.host}:{settings.port}", file=sys.stderr
-    )
+    address = f"http://{settings.host}:{settings.port}"
+    print(f"model {name} on {how}, {at_once} stories at a time, {address}", file=sys.stderr)
     config = uvicorn.Config(
         server, log_level="warning", access_log=False, forwarded_allow_ips="*", timeout_graceful_shutdown=3
     )

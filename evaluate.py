@@ -43,8 +43,7 @@ from evaluation.likelihood import Trial, ask_as_the_data, encode_trials, likelih
 from evaluation.metrics import Metrics, Topics, accuracy, adherence, perplexity
 from evaluation.text_statistics import story_statistics
 from generate import choose_token
-from inference.cpu import for_inference
-from inference.decoding import MOST_STRENGTH, Sampling
+from inference.sampling import MOST_STRENGTH, Sampling
 from inference.stories import Request, check_top_k, limit_tokens, tell_stories
 from model import GPT2, load_model
 from sharing.cards import with_adherence
@@ -242,7 +241,7 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
     data, origin = load_data(settings.data)
     held = hold_out(data, settings)
     hashes = [sha256(file) for file in files]
-    models = (for_inference(load_model(file, compute.device)) for file in files)
+    models = (load_model(file, compute.device) for file in files)
     candidates = [prepare_candidate(model, held, settings) for model in models]
 
     print(f"compute: {compute.reason}")

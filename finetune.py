@@ -28,7 +28,7 @@ from common.errors import InputError, one_line, only_shown
 from common.presets import PRESETS
 from common.signals import Ended, StopRequest
 from generate import choose_token
-from inference.decoding import Sampling
+from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2
 from sharing.cards import loss_table

@@ -15,20 +15,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from common.checkpoints import finetuned_checkpoint
 from common.cli import parse, run, setting
-from common.device import choose_compute
 from common.endings import ENDINGS, either, read_taught
 from common.errors import InputError
 from common.presets import PRESETS
 from common.seeds import new_seed
-from inference.cpu import for_inference
-from inference.decoding import MOST_STRENGTH, Sampling
+from inference.opening import open_model
+from inference.sampling import MOST_STRENGTH, Sampling
 from inference.stories import (
+    Model,
     Request,
     check_top_k,
     encode_requests,
@@ -37,7 +35,12 @@ from inference.stories import (
     stream_story,
     tell_stories,
 )
-from model import GPT2, load_model
+
+if TYPE_CHECKING:  # importing torch takes longer than a story
+    import torch
+    from torch import Tensor
+
+    from model import GPT2
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Settings:
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
 
 
-def choose_token(values: Tensor, ids: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
+def choose_token(values: "Tensor", ids: "Tensor", uniform: "Tensor", sampling: Sampling) -> "Tensor":
     """The next token of every row, (B,) int64, by a number in [0, 1) for each, `uniform` (B,) float32, out of
     the tokens `ids` (B, K) int64, whose logits `values` (B, K) descend.
 
@@ -77,6 +80,8 @@ def choose_token(values: Tensor, ids: Tensor, uniform: Tensor, sampling: Samplin
     al. 2020, "The Curious Case of Neural Text Degeneration"); then the token at which the cumulative
     probability passes the row's uniform number. Top-k is what decoding.likeliest gave.
     """
+    import torch
+
     if sampling.temperature == 0:
         return ids[:, 0]
     values = values.float()
@@ -92,14 +97,14 @@ def choose_token(values: Tensor, ids: Tensor, uniform: Tensor, sampling: Samplin
 
 
 def generate_story(
-    model: GPT2,
+    model: "GPT2",
     topic: str,
     ending: str,
     max_new_tokens: int = Sampling.max_new_tokens,
     temperature: float = Sampling.temperature,
     top_k: int | None = Sampling.top_k,
     eos_id: int = 50256,
-    device: str | torch.device = "cpu",
+    device: "str | torch.device" = "cpu",
     *,
     top_p: float = Sampling.top_p,
     ending_strength: float = Sampling.ending_strength,
@@ -120,7 +125,7 @@ def generate_story(
     return story[0].text
 
 
-def print_stories(model: GPT2, settings: Settings, topic: str, ending: str, checkpoint: str) -> None:
+def print_stories(model: Model, settings: Settings, topic: str, ending: str, checkpoint: str) -> None:
     """Print the stories of one topic and ending: one as it is sampled, several or JSON when they are done."""
     first = new_seed() if settings.seed is None else settings.seed
     requests = [Request(topic, ending, first + number) for number in range(settings.num_stories)]
@@ -184,16 +189,15 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__, endings_for_help)
     if not settings.temperature and settings.num_stories > 1:
         raise InputError("--temperature 0: tells the same story each time; leave --num-stories out")
-    compute = choose_compute(settings.device)
     checkpoint = settings.checkpoint
     if checkpoint is None:
         checkpoint = finetuned_checkpoint(settings.model_size)
-    model = for_inference(load_model(checkpoint, compute.device))
+    model, how = open_model(checkpoint, settings.device)
     check_top_k(settings.top_k, model)
     endings = model.taught.endings
     if settings.ending is not None and settings.ending not in endings:
         raise InputError(f"--ending {settings.ending}: {told_endings(checkpoint, endings)}")
-    print(f"model {checkpoint} on {compute.device}", file=sys.stderr)
+    print(f"model {checkpoint} on {how}", file=sys.stderr)
 
     def choose_ending() -> str:
         return settings.ending or (ask_ending(endings) if endings else "")

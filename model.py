@@ -26,8 +26,9 @@ from common.checkpoints import locate
 from common.endings import ENDINGS_FILE, Taught, read_taught, write_taught
 from common.int8 import Int8Linear
 from common.layers import Dropout, Embedding, Linear
+from common.layout import clean
 from common.presets import ModelConfig
-from common.weights import clean, load_weights, read_weights
+from common.weights import load_weights, read_weights
 
 
 class KVCache:

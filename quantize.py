@@ -32,9 +32,10 @@ from evaluation.likelihood import ask_as_the_data, encode_trials, likelihood_met
 from evaluation.metrics import Topics
 from evaluation.report import row_name, with_interval
 from generate import choose_token
-from inference.cpu import for_inference
-from inference.decoding import Sampling, stream_tokens
-from model import GPT2, load_model
+from inference.opening import open_model
+from inference.sampling import Sampling
+from inference.stories import Model, stream_ids
+from model import load_model
 from sharing.cards import int8_card
 
 WRITTEN = ("int8.json", *CHECKPOINT)
@@ -85,13 +86,13 @@ def draw_examples(settings: Settings) -> tuple[list[Example], tuple[str, ...]]:
     return [examples[place] for place in drawn], endings
 
 
-def tokens_per_second(model: GPT2) -> float:
+def tokens_per_second(model: Model) -> float:
     """Of one story of 200 tokens behind a prompt of 40, or as much as the context holds."""
-    prompt = torch.zeros(min(40, model.config.context_length // 2), dtype=torch.int64)
+    prompt = [0] * min(40, model.config.context_length // 2)
     count = min(200, model.config.context_length - len(prompt))
     started = time.perf_counter()
     never = -1  # the end of text
-    steps = stream_tokens(model, [prompt], [0], Sampling(count, temperature=0.7), choose_token, never)
+    steps = stream_ids(model, [prompt], [0], Sampling(count, temperature=0.7), choose_token, never)
     return sum(1 for _ in steps) / (time.perf_counter() - started)
 
 
@@ -99,14 +100,15 @@ def compare(
     files: Sequence[Path], examples: list[Example], endings: tuple[str, ...], seed: int
 ) -> list[list[str]]:
     """A row for every figure: its name, and what it is of each of the weights files."""
-    models = [for_inference(load_model(file)) for file in files]
-    speeds = [[tokens_per_second(model) for model in models] for _ in range(4)][1:]  # the first warms up
+    tellers = [open_model(str(file), "cpu").model for file in files]
+    speeds = [[tokens_per_second(teller) for teller in tellers] for _ in range(4)][1:]  # the first warms up
     rows = [
         ["bytes", *(f"{file.stat().st_size:,}" for file in files)],
         ["tokens a second", *(f"{statistics.median(speed):,.0f}" for speed in zip(*speeds, strict=True))],
     ]
     if examples:
         topics = Topics([example.topic for example in examples], seed)
+        models = [load_model(file) for file in files]
         for model in models:
             ask_as_the_data(model, endings)
         trials = encode_trials(examples, endings, models[0].config)

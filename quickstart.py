@@ -23,7 +23,7 @@ from common.cli import parse, run, setting
 from common.presets import PRESETS
 from dataset import ENDINGS
 from generate import choose_token
-from inference.decoding import Sampling
+from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import load_model
 from samples import write_corpus

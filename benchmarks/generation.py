@@ -28,9 +28,8 @@ from common.device import choose_compute
 from common.errors import InputError
 from common.int8 import quantize
 from common.presets import PRESETS
-from generate import choose_token
-from inference.cpu import for_inference
-from inference.decoding import Sampling, stream_tokens
+from inference.engine import Engine
+from inference.sampling import Sampling
 from model import GPT2, load_model
 
 ROOT = Path(__file__).parent.parent
@@ -120,15 +119,12 @@ def with_ctranslate2(folder: Path, compute_type: str) -> Teller:
 
 
 def ours(folder: Path) -> Teller:
-    model = for_inference(load_model(folder))
+    engine = Engine.from_file(folder / "model.safetensors", torch.get_num_threads())
 
     def tell(prompts: list[list[int]], count: int, sampling: Sampling) -> Sequence[Sequence[int]]:
-        rows = [torch.tensor(prompt) for prompt in prompts]
         never = -1  # the end of text, so that all are as long
-        steps = stream_tokens(
-            model, rows, range(len(rows)), replace(sampling, max_new_tokens=count), choose_token, never
-        )
-        return torch.stack(list(steps), 1).tolist()
+        how = replace(sampling, max_new_tokens=count)
+        return list(zip(*engine.stream_tokens(prompts, range(len(prompts)), how, never), strict=True))
 
     return tell
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from common import int8
 from common.errors import CheckpointError, one_line
 from common.files import refuse_lfs_pointer
+from common.layout import clean, config_of
 from common.presets import ModelConfig
 
 StateDict = dict[str, Tensor]
@@ -52,48 +53,6 @@ def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
                 "save the weights alone: torch.save(model.state_dict(), ...)"
             ) from error
         raise CheckpointError(f"{file}: damaged, or not a checkpoint ({one_line(error)})") from error
-
-
-def clean(state: Any, source: str) -> StateDict:
-    """The weights by their plain names: without the prefixes `module.` (DistributedDataParallel) and
-    `_orig_mod.` (torch.compile), and without the causal masks that the published modules keep as buffers.
-
-    Raises CheckpointError, naming `source`, if `state` is something else.
-    """
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise CheckpointError(f"{source}: holds no weights (a dict of tensors by name)")
-    named = {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
-    return {key: value for key, value in named.items() if not re.search(r"\.heads\.\d+\.mask$", key)}
-
-
-def config_of(state: StateDict, declared: dict[str, Any], source: str) -> ModelConfig:
-    """The config that the weights' names and shapes tell, with the dropout rate that is `declared`. What else
-    is declared must agree with the weights."""
-    try:
-        vocab_size, embedding_dim = state["embeddings.token_embedding.weight"].shape
-        context_length = state["embeddings.pos_embedding.weight"].shape[0]
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{source}: holds no embeddings of this project's GPT-2") from error
-    blocks = {int(m[1]) for key in state if (m := re.match(r"blocks\.(\d+)\.", key))}
-    heads = {int(m[1]) for key in state if (m := re.match(r"blocks\.0\.mha\.heads\.(\d+)\.", key))}
-    if not blocks or not heads:
-        raise CheckpointError(f"{source}: holds no attention heads of this project's GPT-2")
-    shapes = dict(
-        vocab_size=vocab_size,
-        context_length=context_length,
-        embedding_dim=embedding_dim,
-        num_layers=len(blocks),
-        num_heads=len(heads),
-    )
-    for name, value in shapes.items():
-        if declared.get(name, value) != value:
-            raise CheckpointError(f"{source}: config says {name} {declared[name]!r}, the weights say {value}")
-    dropout_rate = float(declared.get("dropout_rate", 0.1))
-    if not 0 <= dropout_rate <= 1:
-        raise CheckpointError(f"{source}: config says dropout_rate {dropout_rate}, which is no share")
-    return ModelConfig(dropout_rate=dropout_rate, **shapes)
 
 
 def load_weights(model: nn.Module, state: StateDict, source: str) -> None:

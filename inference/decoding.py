@@ -7,42 +7,14 @@ say, which is handed in. All that a loop knows is its own: several may run on on
 one that is closed or fails leaves nothing behind.
 """
 
-import random
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from inference.cpu import OutputLayer
+from inference.sampling import Sampling, uniform
 from model import GPT2, KVCache
-
-MOST_STRENGTH = 100.0
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a story is told: what decides on its tokens, and their number. Raises ValueError if out of
-    range."""
-
-    max_new_tokens: int = 200
-    temperature: float = 1.0  # 0 is greedy
-    top_k: int | None = 50  # None: the whole vocabulary
-    top_p: float = 1.0
-    ending_strength: float = 1.0  # 1 is plain; more pushes away from the other endings
-
-    def __post_init__(self) -> None:
-        k = self.top_k
-        if not (
-            self.temperature >= 0
-            and 0 <= self.top_p <= 1
-            and (k is None or k >= 1)
-            and self.max_new_tokens >= 1
-            and 0 <= self.ending_strength <= MOST_STRENGTH
-        ):
-            raise ValueError(f"out of range: {self}")
-
 
 # Logits and ids of the likeliest tokens, a random number a row -> the next tokens: `generate.choose_token`.
 TokenChoice = Callable[[Tensor, Tensor, Tensor, Sampling], Tensor]
@@ -83,7 +55,6 @@ def stream_tokens(
     ids = pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
     ids = torch.cat([ids, room], 1).view(len(prompts), per_story, -1)  # (stories, endings, all tokens)
     going = list(range(len(prompts)))  # the stories that go on, as they lie in `ids`
-    draws = [random.Random(seed) for seed in seeds]
     cache = KVCache(model, len(rows), min(ids.shape[2], context), padding)
     for length in range(longest, ids.shape[2]):
         if length > context:  # every position has moved: nothing cached holds
@@ -93,8 +64,9 @@ def stream_tokens(
         if others:
             by_ending = hidden.view(len(going), per_story, -1)
             hidden = guided(by_ending, sampling.ending_strength)  # (stories, C)
-        uniform = torch.tensor([draws[story].random() for story in going], device=model.device)
-        chosen = choose(*likeliest(model, hidden, sampling), uniform, sampling)  # (stories,)
+        drawn = [uniform(seeds[story], length - longest) for story in going]
+        by = torch.tensor(drawn, device=model.device)  # (stories,)
+        chosen = choose(*likeliest(model, hidden, sampling), by, sampling)
         ids[:, :, length] = chosen[:, None]
         step = torch.full((len(prompts),), eos_id, device=model.device)
         step[going] = chosen
@@ -129,7 +101,5 @@ def likeliest(model: GPT2, hidden: Tensor, sampling: Sampling) -> tuple[Tensor, 
     """The logits to choose from behind `hidden` (B, C), descending, and their tokens, both (B, K)."""
     V = model.config.vocab_size
     k = 1 if sampling.temperature == 0 else min(sampling.top_k or V, V)
-    if isinstance(model.output_layer, OutputLayer) and len(hidden) == 1:
-        return model.output_layer.largest(hidden, k)
     values, ids = model.output_layer(hidden).topk(k)
     return values, ids

@@ -4,23 +4,26 @@ import codecs
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from common.errors import InputError
 from dataset import check_prompt, format_instruction, get_tokenizer, other_endings
-from inference.decoding import Sampling, TokenChoice, stream_tokens
-from model import GPT2
+from inference.engine import Engine
+from inference.sampling import Sampling
 
+if TYPE_CHECKING:  # torch takes a second and a half to import
+    from inference.decoding import TokenChoice
+    from model import GPT2
+
+Model: TypeAlias = "Engine | GPT2"  # what tells stories
 LARGEST_BATCH = 64  # stories; on two cores, 128 of 30m were no faster
 
 
 class Request(NamedTuple):
-    """A story to tell. These three and the sampling decide what it says, but for rounding: in a batch with
-    others, sums are rounded otherwise, and now and then a story differs, in int8 more often."""
+    """A story to tell. These three and the sampling decide what it says; told by PyTorch, but for rounding:
+    in a batch with others, sums are rounded otherwise, and now and then a story differs."""
 
     topic: str
     ending: str
@@ -35,8 +38,8 @@ class Story:
     complete: bool  # it ended by itself, not at the limit
 
 
-def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
-    """The prompt's ids, (T,) int64; the topic's blanks and newlines become single blanks. To a model without
+def encode_prompt(model: Model, topic: str, ending: str) -> list[int]:
+    """The prompt's ids; the topic's blanks and newlines become single blanks. To a model without
     endings, the topic is the prompt as it is.
 
     Raises InputError if the topic is empty, or leaves no room for a story, or the model has no such ending.
@@ -57,13 +60,13 @@ def encode_prompt(model: GPT2, topic: str, ending: str) -> Tensor:
         raise InputError(
             f"--topic: makes a prompt of {len(ids):,} tokens, the model reads {context}; shorten it"
         )
-    return torch.tensor(ids)
+    return ids
 
 
 def encode_requests(
-    model: GPT2, requests: Sequence[Request], strength: float
-) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """The prompts, each (T,) int64, and for each, where `strength` needs them, those that ask for the other
+    model: Model, requests: Sequence[Request], strength: float
+) -> tuple[list[list[int]], list[list[list[int]]]]:
+    """The prompts' ids, and for each prompt, where `strength` needs them, those that ask for the other
     endings."""
     asked = [encode_prompt(model, topic, ending) for topic, ending, _ in requests]
     if strength == 1:
@@ -78,9 +81,32 @@ def encode_requests(
     return asked, others
 
 
-def longest_prompt(prompts: Sequence[Tensor], others: Sequence[Sequence[Tensor]]) -> int:
+def longest_prompt(prompts: Sequence[list[int]], others: Sequence[list[list[int]]]) -> int:
     """In tokens, of what `encode_requests` gave."""
     return max(map(len, chain(prompts, *others)))
+
+
+def stream_ids(
+    model: Model,
+    prompts: list[list[int]],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    choose: "TokenChoice",
+    eos_id: int,
+    others: Sequence[list[list[int]]] = (),
+) -> Iterator[list[int]]:
+    """The next ids of all stories, step by step: `stream_tokens` of the engine or of PyTorch."""
+    if isinstance(model, Engine):
+        yield from model.stream_tokens(prompts, seeds, sampling, eos_id, others)
+        return
+    import torch
+
+    from inference.decoding import stream_tokens
+
+    tensors = [torch.tensor(prompt) for prompt in prompts]
+    other_tensors = [[torch.tensor(other) for other in rest] for rest in others]
+    for step in stream_tokens(model, tensors, seeds, sampling, choose, eos_id, other_tensors):
+        yield step.tolist()
 
 
 def stream_text(tokens: Iterator[int], vocab_size: int) -> Generator[str, None, None]:
@@ -95,7 +121,7 @@ def stream_text(tokens: Iterator[int], vocab_size: int) -> Generator[str, None, 
 
 
 def stream_story(
-    model: GPT2, request: Request, sampling: Sampling, choose: TokenChoice
+    model: Model, request: Request, sampling: Sampling, choose: "TokenChoice"
 ) -> Generator[Story, None, None]:
     """A story as far as it is told, whenever there is more text; the last one is that of `tell_stories`.
 
@@ -103,12 +129,12 @@ def stream_story(
     """
     eos = model.config.vocab_size - 1
     prompts, others = encode_requests(model, [request], sampling.ending_strength)
-    steps = stream_tokens(model, prompts, [request.seed], sampling, choose, eos, others)
+    steps = stream_ids(model, prompts, [request.seed], sampling, choose, eos, others)
     ids: list[int] = []
 
     def tokens() -> Iterator[int]:
-        for step in steps:
-            ids.append(int(step))
+        for (token,) in steps:
+            ids.append(token)
             if ids[-1] != eos:
                 yield ids[-1]
 
@@ -124,10 +150,10 @@ def stream_story(
 
 
 def tell_stories(
-    model: GPT2,
+    model: Model,
     requests: Sequence[Request],
     sampling: Sampling,
-    choose: TokenChoice,
+    choose: "TokenChoice",
     eos_id: int | None = None,
     progress: str | None = None,
 ) -> list[Story]:
@@ -142,15 +168,15 @@ def tell_stories(
         batch = requests[start : start + LARGEST_BATCH]
         seeds = [request.seed for request in batch]
         prompts, others = encode_requests(model, batch, sampling.ending_strength)
-        steps = list(stream_tokens(model, prompts, seeds, sampling, choose, eos, others))
-        for row, seed in zip(torch.stack(steps, 1).tolist(), seeds, strict=True):
+        steps = stream_ids(model, prompts, seeds, sampling, choose, eos, others)
+        for row, seed in zip(zip(*steps, strict=True), seeds, strict=True):
             ids = row[: row.index(eos)] if eos in row else row
             text = "".join(stream_text(iter(ids), model.config.vocab_size))
             stories.append(Story(text, seed, len(ids), complete=eos in row))
     return stories
 
 
-def check_top_k(top_k: int, model: GPT2) -> None:
+def check_top_k(top_k: int, model: Model) -> None:
     """Raises InputError if the model has fewer tokens to choose from."""
     if top_k > model.config.vocab_size:
         raise InputError(f"--top-k {top_k}: the model has {model.config.vocab_size} tokens to choose from")

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import joblib
 import pytest
-import torch
 from hypothesis import settings
 
 import prepare_data
-from common import cli, int8
+from common import cli
 from common.signals import SIGNALS
 from fake_hub import FakeHub
 from forked import handle_signals_as_in_the_foreground
 from hub_user import TRAIN, VALIDATION, User
-from inference import cpu
 from model import GPT2
 from samples import write_corpus
 from small_disk import on_a_disk
@@ -147,17 +145,6 @@ def undisturbed(texts: dict[str, bytes], tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def user(hub: FakeHub, tmp_path: Path) -> User:
     return User(tmp_path / "user")
-
-
-@pytest.fixture(scope="module")
-def int8_products() -> Iterator[None]:
-    """Int8 layers as on a processor with VNNI; on another, plain products take the place of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not int8.has_int8_products():
-            patch.setattr(torch, "_int_mm", lambda a, b: a.int() @ b.int())
-            for module in (int8, cpu):
-                patch.setattr(module, "has_int8_products", lambda: True)
-        yield
 
 
 @pytest.fixture

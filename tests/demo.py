@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx2
 import uvicorn
@@ -13,10 +13,10 @@ from clean_environment import ROOT
 from common.endings import ENDINGS
 from dataset import taught
 from generate import choose_token
-from inference.cpu import for_inference
-from inference.decoding import Sampling
+from inference import engine
+from inference.engine import Engine
+from inference.sampling import Sampling
 from inference.stories import Request, Story, encode_prompt, tell_stories
-from model import GPT2, load_model
 
 NANO = ROOT / "assets" / "nano_base"
 ENOUGH = 100_000  # tokens, for any test
@@ -24,8 +24,8 @@ ENOUGH = 100_000  # tokens, for any test
 VISITOR = httpx2.Client(timeout=60, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
 
 
-def nano(endings: tuple[str, ...] = ENDINGS) -> GPT2:
-    model = for_inference(load_model(NANO))
+def nano(endings: tuple[str, ...] = ENDINGS) -> Engine:
+    model = Engine.from_file(NANO / "model.safetensors", threads=1)
     model.taught = taught(endings)
     return model
 
@@ -41,21 +41,23 @@ def told(topic: str, ending: str, seed: int, endings: tuple[str, ...] = ENDINGS)
 class Pace:
     """Holds a model before each of its steps until that is allowed, and counts them."""
 
-    def __init__(self, model: GPT2) -> None:
+    def __init__(self, model: Engine) -> None:
         self.model, self.steps = model, 0
         self._allowed = threading.Semaphore(0)
-        model.embeddings.register_forward_pre_hook(self._step)
+        self._next_tokens = model.next_tokens
+        model.next_tokens = self._paced  # type: ignore[method-assign]
 
-    def _step(self, *_: object) -> None:
+    def _paced(self, stories: Sequence[engine.Story]) -> list[int]:
         assert self._allowed.acquire(timeout=60)
         self.steps += 1
+        return self._next_tokens(stories)
 
     def allow(self, steps: int) -> None:
         self._allowed.release(steps)
 
 
 @contextlib.contextmanager
-def served(model: GPT2, at_once: int) -> Iterator[str]:
+def served(model: Engine, at_once: int) -> Iterator[str]:
     """The demo's address."""
     listening = app.listen("127.0.0.1", 0)
     listening.listen()  # from now on requests wait for the server

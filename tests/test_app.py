@@ -280,7 +280,7 @@ def test_the_containers_command_starts_with_a_port_and_a_model_alone_and_is_heal
         try:
             assert process.stderr is not None
             said = process.stderr.readline()
-            assert said.startswith(f"model {NANO}, ")
+            assert said.startswith(f"model {NANO} on cpu: engine, ")
             assert said.endswith(f"http://0.0.0.0:{port}\n")
             subprocess.run(check, env=environment, check=True)
         finally:

@@ -21,7 +21,7 @@ from dataset import format_instruction, get_tokenizer, load_data, read_examples
 from evaluation import report
 from evaluation.likelihood import encode_trials, score
 from generate import choose_token
-from inference.decoding import Sampling
+from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2, load_model
 from tiny import tiny_model

@@ -11,7 +11,7 @@ from torch import Tensor
 from clean_environment import ROOT
 from generate import choose_token, generate_story, main
 from hub_user import complaint_of
-from inference.decoding import Sampling
+from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2
 from tiny import EOS, tiny_model

@@ -13,7 +13,7 @@ import quickstart
 from common.presets import PRESETS
 from dataset import ENDINGS
 from generate import choose_token
-from inference.decoding import Sampling
+from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2, load_model
 from samples.story_grammar import ending_of, tell

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from common.int8 import quantize
-from inference.cpu import for_inference
+from inference.engine import Engine
 from model import GPT2
 
 TINY: dict[str, Any] = dict(
@@ -26,9 +27,15 @@ def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
     return model
 
 
-def prepared(kind: str) -> GPT2:
-    """A tiny model as it is ("plain"), made ready ("for inference"), or with int8 weights ("int8")."""
+def engine_of(model: GPT2, threads: int = 1, **others: np.ndarray) -> Engine:
+    """With the model's weights, but for `others`."""
+    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
+    return Engine(weights | others, model.config, threads, model.taught)
+
+
+def prepared(kind: str) -> GPT2 | Engine:
+    """A tiny model for PyTorch or for the engine ("engine", "engine int8")."""
     model = tiny_model()
-    if kind == "int8":
+    if "int8" in kind:
         quantize(model)
-    return for_inference(model) if kind == "for inference" else model
+    return engine_of(model) if "engine" in kind else model

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from common.int8 import quantize
 from generate import choose_token
-from inference.cpu import for_inference
-from inference.decoding import Sampling, stream_tokens
+from inference.decoding import stream_tokens
+from inference.sampling import Sampling
 from model import GPT2
-from tiny import CONTEXT, EOS, prepared, tiny_model
+from tiny import CONTEXT, EOS, engine_of, tiny_model
 
 
 @torch.no_grad()
@@ -28,17 +28,16 @@ def collect(model: GPT2, ids: Tensor, sampling: Sampling, seeds: range, eos_id: 
     return torch.stack(list(stream_tokens(model, list(ids), seeds, sampling, choose_token, eos_id)), 1)
 
 
-@pytest.mark.parametrize("kind", ["plain", "for inference"])
 @pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize(
     ("length", "count"),
     [(5, 60), (CONTEXT - 20, 20), (CONTEXT - 20, 21), (CONTEXT - 20, 40), (CONTEXT + 5, 20)],
 )
 def test_cached_greedy_equals_the_uncached_loop_up_to_and_past_the_context(
-    model: GPT2, kind: str, rows: int, length: int, count: int
+    model: GPT2, rows: int, length: int, count: int
 ) -> None:
     ids = prompts(rows, length)
-    told = collect(prepared(kind), ids, Sampling(count, temperature=0), range(rows), eos_id=-1)
+    told = collect(model, ids, Sampling(count, temperature=0), range(rows), eos_id=-1)
     assert torch.equal(told, uncached_greedy(model, ids, count))
 
 
@@ -67,23 +66,26 @@ def test_a_row_that_ended_stays_ended_and_the_others_go_on() -> None:
         Sampling(1, 0.9, 8, 0.9, ending_strength=1.8),
     ],
 )
-@pytest.mark.parametrize("kind", ["plain", "for inference", "int8"])
+@pytest.mark.parametrize("kind", ["pytorch", "pytorch int8", "engine", "engine int8"])
 def test_a_chi_square_test_finds_no_other_distribution_in_what_is_drawn(
     kind: str, sampling: Sampling
 ) -> None:
     model = tiny_model(vocab_size=12, embedding_dim=16, num_layers=1)
     model.output_layer.weight.data *= 0.3  # so that every token has a chance
-    if kind == "int8":
+    if "int8" in kind:
         quantize(model)
     asked, other = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([9, 2, 6])
     with torch.no_grad():
         states = [model.hidden(ids[None])[:, -1] for ids in (asked, other)]
         logits = model.output_layer(torch.lerp(states[1], states[0], sampling.ending_strength))[0].double()
-    if kind == "for inference":
-        model = for_inference(model)
     draws = 4000
     others = [[other]] * draws if sampling.ending_strength != 1 else []
-    drawn = next(stream_tokens(model, [asked] * draws, range(draws), sampling, choose_token, -1, others))
+    if "engine" in kind:
+        rows = [[other.tolist()]] * draws if others else []
+        steps = engine_of(model).stream_tokens([asked.tolist()] * draws, range(draws), sampling, -1, rows)
+        drawn = torch.tensor(next(steps))
+    else:
+        drawn = next(stream_tokens(model, [asked] * draws, range(draws), sampling, choose_token, -1, others))
     order = logits.argsort(descending=True)[: sampling.top_k]
     likely = torch.softmax(logits[order] / sampling.temperature, -1)
     kept = int((likely.cumsum(-1) - likely < sampling.top_p).sum())

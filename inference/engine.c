@@ -1,0 +1,767 @@
+// A GPT-2 that tells stories on a CPU: model.py's forward pass with a KV cache, and generate.py's choice of a
+// token, in one file without dependencies. compile.py compiles it, engine.py calls it.
+//
+// The same inputs give the same bits with any compiler, on any processor, with any number of threads, alone or
+// beside other stories. For this,
+// - whole numbers are summed exactly: int8 weights times inputs that are rounded to 12 bits (see `Linear`);
+// - where floats are summed the order is written here: 16 sums side by side (`Floats`), then `sum`. It must be
+//   compiled without contraction (-ffp-contract=off) and without -ffast-math;
+// - exp and erf are polynomials of our own; of the C library only memory functions are used;
+// - a thread computes whole results, never a part of a sum.
+// No product or sum here knows how many stories are told.
+//
+// Shapes as in model.py: n tokens, C embedding_dim, H num_heads, D = C / H head dim, V vocab_size. Rows of
+// floats are padded with zeros to multiples of 16, which are written ... below.
+
+#include <float.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+// 16: as they are written, where a processor has half precision too.
+#if defined(__FAST_MATH__) || (FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16)
+#error "floats must be computed as they are written"
+#endif
+
+enum {
+    LANES = 16,
+    MOST_TOKENS = 64,  // of one call
+    MOST_COLS = 8192,  // 127 * LARGEST * MOST_COLS fits in 31 bits
+    MOST_CONTEXT = 8192,
+    ROWS = 64,       // of a weight matrix, computed by one thread at a time
+    LARGEST = 2047,  // an input rounded to 12 bits: 16 times as fine as int8
+};
+
+typedef float Floats __attribute__((vector_size(LANES * 4)));
+typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
+
+// --- what the caller lays out; engine.py has the same structures ------------------------------------------
+
+// y = W x + b. int8 weights have a scale for each row; float32 weights have none.
+typedef struct {
+    const void *weight;  // (rows, cols) int8 or float32, at any address
+    const float *scale;  // (rows,) or NULL
+    const float *bias;   // (rows,)
+    int32_t rows, cols;
+} Linear;
+
+typedef struct {
+    const void *weight;  // (rows, C) int8 or float32
+    const float *scale;  // (rows,) or NULL
+} Embedding;
+
+typedef struct {
+    const float *weight, *bias;  // (C,)
+} Norm;
+
+typedef struct {
+    Norm norm1, norm2;
+    const Linear *heads;  // (3 H,): q of every head, k of every head, v of every head; (D, C) each
+    Linear out_proj, up, down;
+} Block;
+
+typedef struct {
+    int32_t vocab_size, context_length, embedding_dim, num_layers, num_heads;
+    Embedding tokens, positions;
+    const Block *blocks;
+    Norm norm;
+    Linear output;
+} Model;
+
+// A text that is read: keys and values of its tokens, (L, 2, H, room, D...), zeros at first.
+typedef struct {
+    float *cache;
+    int32_t room;  // for tokens
+} Text;
+
+// How the next token of a story is drawn.
+typedef struct {
+    int32_t rows;  // of `asking`: one that reads the story, and one behind each prompt for another ending
+    int32_t top_k;
+    float strength, temperature, top_p;
+    uint32_t seed, place;  // which random number: that of the place-th token
+    int32_t token;         // the result
+} Draw;
+
+typedef struct {
+    float logit;
+    int32_t token;
+} Candidate;
+
+// A step: tokens that are read, and draws behind some of them.
+typedef struct {
+    const Text *texts;
+    const int32_t *token, *text, *position;  // (n,); a text's tokens in their order
+    const int32_t *asking;                   // (rows of all draws,) places in these, draw after draw
+    Draw *draws;
+    float *logits;  // (draws, V)
+    int32_t n, num_draws;
+} Step;
+
+// Room for MOST_TOKENS rows each, zeros at first.
+typedef struct {
+    float *x, *normed, *mixed;  // (C...,)
+    float *q;                   // (H, D...)
+    float *wide;                // (4 C...,)
+    int16_t *whole;             // (4 C...,)
+    float *scale;               // ()
+} Room;
+
+// --- floats -----------------------------------------------------------------------------------------------
+
+static int32_t padded(int32_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+static Floats load(const float *from) {
+    Floats v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static void store(float *to, Floats v) { memcpy(to, &v, sizeof v); }
+
+// The last n < 16 numbers of a row, and zeros.
+static Floats load_some(const float *from, int32_t n) {
+    Floats v = {0};
+    memcpy(&v, from, 4 * (size_t)n);
+    return v;
+}
+
+// Lanes i, i + 1, ... in the place of 0, 1, ...
+#if defined(__clang__)
+#define FROM_LANE(v, i)                                                                                          \
+    __builtin_shufflevector(v, v, i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7, (i + 8) % 16,             \
+                            (i + 9) % 16, (i + 10) % 16, (i + 11) % 16, (i + 12) % 16, (i + 13) % 16,           \
+                            (i + 14) % 16, (i + 15) % 16)
+#else
+#define FROM_LANE(v, i)                                                                                          \
+    __builtin_shuffle(v, (Ints){i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7, i + 8, i + 9, i + 10, i + 11, \
+                                i + 12, i + 13, i + 14, i + 15})
+#endif
+
+static float sum(Floats v) {
+    v += FROM_LANE(v, 8);
+    v += FROM_LANE(v, 4);
+    v += FROM_LANE(v, 2);
+    v += FROM_LANE(v, 1);
+    return v[0];
+}
+
+// w has n numbers, x is padded.
+static float dot(const float *w, const float *x, int32_t n) {
+    Floats s = {0};
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES) s += load(w + i) * load(x + i);
+    if (i < n) s += load_some(w + i, n - i) * load(x + i);
+    return sum(s);
+}
+
+// The same for four rows of x, `stride` apart.
+static void four_dots(const float *w, const float *x, int32_t n, int32_t stride, float *dots) {
+    Floats s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    for (int32_t i = 0; i < n; i += LANES) {
+        Floats v = i + LANES <= n ? load(w + i) : load_some(w + i, n - i);
+        s0 += v * load(x + i);
+        s1 += v * load(x + stride + i);
+        s2 += v * load(x + 2 * stride + i);
+        s3 += v * load(x + 3 * stride + i);
+    }
+    dots[0] = sum(s0), dots[1] = sum(s1), dots[2] = sum(s2), dots[3] = sum(s3);
+}
+
+static Floats all(float x) { return x - (Floats){0}; }
+
+static Floats pick(Ints mask, Floats a, Floats b) { return (Floats)((mask & (Ints)a) | (~mask & (Ints)b)); }
+
+static Floats largest(Floats a, Floats b) { return pick(a > b, a, b); }
+
+static Floats magnitude(Floats x) { return (Floats)((Ints)x & INT32_MAX); }
+
+// To the nearest whole number, halves to even; |x| < 2^22.
+static Floats nearest(Floats x) {
+    const float shift = 12582912;  // 1.5 * 2^23
+    return (x + shift) - shift;
+}
+
+// e^x for x <= 88; 0 below -87. x = k ln 2 + r, and a polynomial for e^r: 2 units in the last place.
+static Floats exponential(Floats x) {
+    Ints in_range = x > -87.0f;
+    x = pick(in_range, x, (Floats){0});
+    Floats k = nearest(x * 1.44269504f);
+    Floats r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+    Floats p = 0.00138146023f * r + 0.00836871564f;
+    p = p * r + 0.041668389f;
+    p = p * r + 0.166665211f;
+    p = p * r + 0.49999994f;
+    p = (p * r * r + r) + 1.0f;
+    Ints power = (__builtin_convertvector(k, Ints) + 127) << 23;
+    return pick(in_range, p * (Floats)power, (Floats){0});
+}
+
+// Two polynomials: erf(x) / x in x^2 up to 1, ln(1 - erf(x)) behind. Within 1.2e-7.
+static Floats error_function(Floats x) {
+    Floats a = magnitude(x), t = a * a;
+    Floats inner = 7.85386146e-5f * t - 0.000801019371f;
+    inner = inner * t + 0.00518832775f;
+    inner = inner * t - 0.0268538129f;
+    inner = inner * t + 0.112835854f;
+    inner = inner * t - 0.37612626f;
+    inner = (inner * t + 1.12837911f) * x;
+    a = pick(a < 4.0f, a, all(4));
+    Floats outer = 0.000185574347f * a - 0.00293961074f;
+    outer = outer * a + 0.021805333f;
+    outer = outer * a - 0.103037402f;
+    outer = outer * a - 0.638225615f;
+    outer = outer * a - 1.12704003f;
+    outer = outer * a - 0.000353713753f;
+    outer = 1.0f - exponential(outer);
+    outer = pick(x < 0.0f, -outer, outer);
+    return pick(a < 1.0f, inner, outer);
+}
+
+static Floats gelu(Floats x) { return 0.5f * x * (1.0f + error_function(x * 0.707106781f)); }
+
+// --- threads ----------------------------------------------------------------------------------------------
+
+// A step is a sequence of phases, a phase is a number of pieces that can be computed in any order. The caller
+// and its helpers take one piece after another. Who finds none left computes again what others have taken and
+// not delivered: a helper that lost its core costs no more than that core. A piece is computed into scratch of
+// the thread's own; the first to deliver it wins, and whoever that is, it is the same. A helper that comes too
+// late reads what has changed meanwhile, and delivers nothing: so what a phase points to is there until no
+// helper is `busy`.
+
+enum { MOST_PIECES = 1 << 16, SPINS = 2000 };
+
+typedef struct Phase Phase;
+struct Phase {
+    void (*compute)(const Phase *, int32_t piece, float *scratch);
+    void (*deliver)(const Phase *, int32_t piece, const float *scratch);
+    const Model *model;
+    const Step *step;
+    const Room *room;
+    int32_t pieces, layer;
+    // Rows that are read, and rows that are written.
+    int32_t n, from_width, to_width;
+    const float *from;
+    float *to;
+    const Norm *norm;
+    const Linear *parts;  // of a product: matrices of one shape, whose rows follow each other
+};
+
+enum { OPEN, TAKEN, DELIVERED };
+
+typedef struct {
+    _Atomic uint64_t next;      // the phase's number, and in the low 32 bits the next piece; MOST_PIECES: none
+    _Atomic int32_t readers;    // helpers that copy `phase` now
+    _Atomic int32_t busy;       // helpers that work on a phase
+    _Atomic int32_t closed;     // they shall leave
+    Phase phase;
+    _Atomic uint64_t pieces[];  // the phase's number * 4 + OPEN, TAKEN or DELIVERED
+} Pool;
+
+static void pause_a_little(void) {
+#if defined(__SSE__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+static void compute_piece(Pool *pool, const Phase *phase, uint64_t number, int32_t piece, float *scratch) {
+    phase->compute(phase, piece, scratch);
+    uint64_t expected = number * 4 + OPEN;
+    if (atomic_compare_exchange_strong(&pool->pieces[piece], &expected, number * 4 + TAKEN)) {
+        phase->deliver(phase, piece, scratch);
+        atomic_store(&pool->pieces[piece], number * 4 + DELIVERED);
+    }
+}
+
+static int is_current(Pool *pool, uint64_t number) { return atomic_load(&pool->next) >> 32 == number; }
+
+// Whether all pieces are delivered, or the phase is over.
+static int is_over(Pool *pool, const Phase *phase, uint64_t number) {
+    for (int32_t piece = phase->pieces - 1; piece >= 0; piece--)
+        if (atomic_load(&pool->pieces[piece]) != number * 4 + DELIVERED) return !is_current(pool, number);
+    return 1;
+}
+
+static void work_on(Pool *pool, const Phase *phase, uint64_t number, float *scratch) {
+    for (;;) {
+        uint64_t next = atomic_load(&pool->next);
+        if (next >> 32 != number || (int32_t)next >= phase->pieces) break;
+        if (atomic_compare_exchange_weak(&pool->next, &next, next + 1))
+            compute_piece(pool, phase, number, (int32_t)next, scratch);
+    }
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (is_over(pool, phase, number)) return;
+        pause_a_little();
+    }
+    for (int32_t piece = 0; piece < phase->pieces && is_current(pool, number); piece++)
+        if (atomic_load(&pool->pieces[piece]) == number * 4 + OPEN)
+            compute_piece(pool, phase, number, piece, scratch);
+}
+
+static void run(Pool *pool, const Phase *phase, float *scratch) {
+    if (phase->pieces == 1 || !pool) {
+        for (int32_t piece = 0; piece < phase->pieces; piece++) {
+            phase->compute(phase, piece, scratch);
+            phase->deliver(phase, piece, scratch);
+        }
+        return;
+    }
+    uint64_t number = ((atomic_load(&pool->next) >> 32) + 1) & UINT32_MAX;
+    atomic_store(&pool->next, number << 32 | MOST_PIECES);
+    while (atomic_load(&pool->readers)) pause_a_little();
+    pool->phase = *phase;
+    for (int32_t piece = 0; piece < phase->pieces; piece++)
+        atomic_store_explicit(&pool->pieces[piece], number * 4 + OPEN, memory_order_relaxed);
+    atomic_store(&pool->next, number << 32);
+    work_on(pool, phase, number, scratch);
+    while (!is_over(pool, phase, number)) pause_a_little();  // somebody is delivering
+}
+
+// --- what the pieces are ----------------------------------------------------------------------------------
+
+// A row for a product to read: as it is, or rounded to whole numbers of 12 bits and a scale, by its largest.
+static void deliver_input(const Phase *phase, int32_t t, const float *row) {
+    int32_t width = padded(phase->to_width);
+    if (!phase->parts->scale) {
+        memcpy(phase->to + (int64_t)t * width, row, 4 * (size_t)width);
+        return;
+    }
+    Floats most = {0};
+    for (int32_t i = 0; i < width; i += LANES) most = largest(most, magnitude(load(row + i)));
+    float biggest = 0;
+    for (int i = 0; i < LANES; i++) biggest = most[i] > biggest ? most[i] : biggest;
+    float fineness = biggest > 0 ? LARGEST / biggest : 0;
+    int16_t *whole = phase->room->whole + (int64_t)t * width;
+    for (int32_t i = 0; i < width; i += LANES) {
+        Ints rounded = __builtin_convertvector(nearest(load(row + i) * fineness), Ints);
+        for (int lane = 0; lane < LANES; lane++) whole[i + lane] = (int16_t)rounded[lane];
+    }
+    phase->room->scale[t] = biggest / LARGEST;
+}
+
+static void copy_row(const Phase *phase, int32_t t, float *scratch) {
+    int32_t width = padded(phase->from_width);
+    memcpy(scratch, phase->from + (int64_t)t * width, 4 * (size_t)width);
+}
+
+// Source: Ba et al. 2016, "Layer Normalization".
+static void normalize(const Phase *phase, int32_t t, float *scratch) {
+    int32_t C = phase->from_width, width = padded(C);
+    const float *x = phase->from + (int64_t)t * width;
+    Floats s = {0};
+    for (int32_t i = 0; i < width; i += LANES) s += load(x + i);
+    float mean = sum(s) / (float)C;
+    s = (Floats){0};
+    for (int32_t i = 0; i < width; i += LANES) {
+        Floats d = load(x + i) - mean;
+        if (i + LANES > C)
+            for (int lane = 0; lane < LANES; lane++) d[lane] = i + lane < C ? d[lane] : 0;
+        s += d * d;
+    }
+    float scale = 1.0f / __builtin_sqrtf(sum(s) / (float)C + 1e-5f);
+    for (int32_t i = 0; i < width; i += LANES) {
+        int32_t left = C - i < LANES ? C - i : LANES;
+        Floats weight = load_some(phase->norm->weight + i, left), bias = load_some(phase->norm->bias + i, left);
+        store(scratch + i, (load(x + i) - mean) * scale * weight + bias);
+    }
+}
+
+// Products. A piece is ROWS rows of a part, for all tokens; scratch is (n, ROWS).
+
+static int32_t product_pieces(const Linear *parts, int32_t num_parts) {
+    return (parts->rows + ROWS - 1) / ROWS * num_parts;
+}
+
+static int32_t rows_of(const Phase *phase, int32_t piece, int32_t *part, int32_t *first) {
+    int32_t each = product_pieces(phase->parts, 1), rows = phase->parts->rows;
+    *part = piece / each;
+    *first = piece % each * ROWS;
+    return rows - *first < ROWS ? rows - *first : ROWS;
+}
+
+static int32_t whole_dot(const int8_t *w, const int16_t *x, int32_t n) {
+    int32_t s = 0;
+    for (int32_t i = 0; i < n; i++) s += (int32_t)w[i] * x[i];
+    return s;
+}
+
+// The same for four rows of x, `stride` apart: a row of weights is read and widened once.
+static void four_whole_dots(const int8_t *w, const int16_t *x, int32_t n, int32_t stride, int32_t *sums) {
+    const int16_t *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (int32_t i = 0; i < n; i++) {
+        s0 += (int32_t)w[i] * x[i];
+        s1 += (int32_t)w[i] * x1[i];
+        s2 += (int32_t)w[i] * x2[i];
+        s3 += (int32_t)w[i] * x3[i];
+    }
+    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+}
+
+static void multiply(const Phase *phase, int32_t piece, float *scratch) {
+    int32_t part, first, count = rows_of(phase, piece, &part, &first);
+    const Linear *linear = &phase->parts[part];
+    int32_t cols = linear->cols, width = padded(cols);
+    for (int32_t r = 0; r < count; r++) {
+        int64_t start = (int64_t)(first + r) * cols;
+        float bias = linear->bias[first + r];
+        if (!linear->scale) {
+            const float *w = (const float *)linear->weight + start;
+            const float *x = phase->from;
+            float dots[MOST_TOKENS];
+            int32_t t = 0;
+            for (; t + 4 <= phase->n; t += 4) four_dots(w, x + (int64_t)t * width, cols, width, dots + t);
+            for (; t < phase->n; t++) dots[t] = dot(w, x + (int64_t)t * width, cols);
+            for (t = 0; t < phase->n; t++) scratch[t * ROWS + r] = dots[t] + bias;
+            continue;
+        }
+        const int8_t *w = (const int8_t *)linear->weight + start;
+        float scale = linear->scale[first + r];
+        int32_t sums[MOST_TOKENS], t = 0;
+        for (; t + 4 <= phase->n; t += 4) four_whole_dots(w, phase->room->whole + (int64_t)t * width, cols, width, sums + t);
+        for (; t < phase->n; t++) sums[t] = whole_dot(w, phase->room->whole + (int64_t)t * width, cols);
+        for (t = 0; t < phase->n; t++)
+            scratch[t * ROWS + r] = (float)sums[t] * (scale * phase->room->scale[t]) + bias;
+    }
+}
+
+static void multiply_then_gelu(const Phase *phase, int32_t piece, float *scratch) {
+    multiply(phase, piece, scratch);
+    int32_t part, first, count = rows_of(phase, piece, &part, &first);
+    for (int32_t t = 0; t < phase->n; t++)
+        for (int32_t r = 0; r < count; r += LANES) {
+            int32_t left = count - r < LANES ? count - r : LANES;
+            Floats y = gelu(load_some(scratch + t * ROWS + r, left));
+            memcpy(scratch + t * ROWS + r, &y, 4 * (size_t)left);
+        }
+}
+
+static void deliver_product(const Phase *phase, int32_t piece, const float *scratch) {
+    int32_t part, first, count = rows_of(phase, piece, &part, &first);
+    for (int32_t t = 0; t < phase->n; t++)
+        memcpy(phase->to + (int64_t)t * phase->to_width + first, scratch + t * ROWS, 4 * (size_t)count);
+}
+
+static void deliver_sum(const Phase *phase, int32_t piece, const float *scratch) {
+    int32_t part, first, count = rows_of(phase, piece, &part, &first);
+    for (int32_t t = 0; t < phase->n; t++)
+        for (int32_t r = 0; r < count; r++)
+            phase->to[(int64_t)t * phase->to_width + first + r] += scratch[t * ROWS + r];
+}
+
+// Where a text's keys (0) or values (1) of a head begin, (room, D...).
+static float *cached(const Model *model, const Text *text, int32_t layer, int32_t values, int32_t head) {
+    int64_t place = ((int64_t)layer * 2 + values) * model->num_heads + head;
+    return text->cache + place * text->room * padded(model->embedding_dim / model->num_heads);
+}
+
+static void deliver_qkv(const Phase *phase, int32_t piece, const float *scratch) {
+    const Model *model = phase->model;
+    const Step *step = phase->step;
+    int32_t H = model->num_heads, width = padded(model->embedding_dim / H);
+    int32_t part, first, count = rows_of(phase, piece, &part, &first);
+    for (int32_t t = 0; t < phase->n; t++) {
+        float *to = phase->room->q + ((int64_t)t * H + part) * width;
+        if (part >= H) {
+            const Text *text = &step->texts[step->text[t]];
+            to = cached(model, text, phase->layer, part >= 2 * H, part % H) + (int64_t)step->position[t] * width;
+        }
+        memcpy(to + first, scratch + t * ROWS, 4 * (size_t)count);
+    }
+}
+
+// A piece is a head of a token. Source: Vaswani et al. 2017, "Attention Is All You Need", 3.2.1.
+static void attend(const Phase *phase, int32_t piece, float *scratch) {
+    const Model *model = phase->model;
+    int32_t H = model->num_heads, D = model->embedding_dim / H, width = padded(D);
+    int32_t t = piece / H, head = piece % H, seen = phase->step->position[t] + 1;
+    const Text *text = &phase->step->texts[phase->step->text[t]];
+    const float *q = phase->room->q + (int64_t)piece * width;
+    const float *keys = cached(model, text, phase->layer, 0, head);
+    const float *values = cached(model, text, phase->layer, 1, head);
+    float scale = 1.0f / __builtin_sqrtf((float)D);
+    float weights[MOST_CONTEXT];
+    float most = -FLT_MAX;
+    for (int32_t i = 0; i < seen; i++) {
+        weights[i] = dot(keys + (int64_t)i * width, q, width) * scale;
+        most = weights[i] > most ? weights[i] : most;
+    }
+    for (int32_t i = seen; i < padded(seen); i++) weights[i] = -FLT_MAX;
+    Floats total = {0};
+    for (int32_t i = 0; i < seen; i += LANES) {
+        Floats e = exponential(load(weights + i) - most);
+        store(weights + i, e);
+        total += e;
+    }
+    float share = 1.0f / sum(total);
+    for (int32_t d = 0; d < width; d += LANES) {
+        Floats mean = {0};
+        for (int32_t i = 0; i < seen; i++) mean += weights[i] * load(values + (int64_t)i * width + d);
+        store(scratch + d, mean * share);
+    }
+}
+
+static void deliver_head(const Phase *phase, int32_t piece, const float *scratch) {
+    int32_t H = phase->model->num_heads, C = phase->model->embedding_dim, D = C / H;
+    memcpy(phase->to + (int64_t)(piece / H) * padded(C) + piece % H * D, scratch, 4 * (size_t)D);
+}
+
+// --- the next token ---------------------------------------------------------------------------------------
+
+// The place-th number in [0, 1) of a seed, a multiple of 2^-24. The mixing function is Chris Wellons's
+// "lowbias32"; inference/decoding.py has the same in Python.
+static uint32_t mixed(uint32_t x) {
+    x = (x ^ x >> 16) * 0x7feb352dU;
+    x = (x ^ x >> 15) * 0x846ca68bU;
+    return x ^ x >> 16;
+}
+
+static double uniform(uint32_t seed, uint32_t place) { return (mixed(mixed(seed) + place) >> 8) / 16777216.0; }
+
+static int is_worse(Candidate a, Candidate b) {
+    return a.logit < b.logit || (a.logit == b.logit && a.token > b.token);
+}
+
+// The worst of a heap of n is at its top.
+static void sift_down(Candidate *heap, int32_t place, int32_t n) {
+    Candidate moved = heap[place];
+    for (int32_t child; (child = 2 * place + 1) < n; place = child) {
+        if (child + 1 < n && is_worse(heap[child + 1], heap[child])) child++;
+        if (!is_worse(heap[child], moved)) break;
+        heap[place] = heap[child];
+    }
+    heap[place] = moved;
+}
+
+// The k likeliest tokens, the likeliest first; of equal ones, the first.
+static void find_likeliest(const float *logits, int32_t V, Candidate *found, int32_t k) {
+    for (int32_t i = 0; i < k; i++) found[i] = (Candidate){logits[i], i};
+    for (int32_t i = k / 2 - 1; i >= 0; i--) sift_down(found, i, k);
+    for (int32_t i = k; i < V; i++) {
+        while (i + 8 * LANES <= V) {  // most of them are too small
+            Ints above = {0};
+            for (int block = 0; block < 8; block++) above |= load(logits + i + block * LANES) > found[0].logit;
+            int32_t any = 0;
+            for (int lane = 0; lane < LANES; lane++) any |= above[lane];
+            if (any) break;
+            i += 8 * LANES;
+        }
+        for (int32_t end = i + 8 * LANES < V ? i + 8 * LANES : V; i < end; i++)
+            if (logits[i] > found[0].logit) {
+                found[0] = (Candidate){logits[i], i};
+                sift_down(found, 0, k);
+            }
+        i--;
+    }
+    for (int32_t n = k - 1; n > 0; n--) {
+        Candidate worst = found[0];
+        found[0] = found[n];
+        found[n] = worst;
+        sift_down(found, 0, n);
+    }
+}
+
+// As generate.choose_token says. A piece is a draw.
+static void choose(const Phase *phase, int32_t piece, float *scratch) {
+    const Draw *draw = &phase->step->draws[piece];
+    int32_t V = phase->model->vocab_size, k = draw->temperature > 0 && draw->top_k < V ? draw->top_k : V;
+    if (draw->temperature == 0) k = 1;
+    Candidate *found = (Candidate *)scratch;
+    find_likeliest(phase->step->logits + (int64_t)piece * V, V, found, k);
+    int32_t chosen = 0;
+    if (k > 1) {
+        float first = found[0].logit;
+        double total = 0;
+        for (int32_t i = 0; i < k; i++) {
+            float e = exponential(all((found[i].logit - first) / draw->temperature))[0];
+            found[i].logit = e;
+            total += e;
+        }
+        double kept = 0, enough = draw->top_p * total;
+        int32_t count = 0;
+        while (count < k && (count == 0 || kept < enough)) kept += found[count++].logit;
+        double target = uniform(draw->seed, draw->place) * kept, passed = 0;
+        while (chosen < count - 1 && (passed += found[chosen].logit) <= target) chosen++;
+    }
+    int32_t token = found[chosen].token;
+    memcpy(scratch, &token, 4);
+}
+
+static void deliver_token(const Phase *phase, int32_t piece, const float *scratch) {
+    memcpy(&phase->step->draws[piece].token, scratch, 4);
+}
+
+// --- a step -----------------------------------------------------------------------------------------------
+
+// Denormal numbers as IEEE 754 has them, and rounding to nearest: another library may have set this otherwise,
+// in each thread.
+static uint64_t set_floating_point(uint64_t wanted) {
+    uint64_t before = wanted;
+#if defined(__SSE__)
+    before = _mm_getcsr();
+    _mm_setcsr((uint32_t)wanted);
+#elif defined(__aarch64__)
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(wanted));
+#endif
+    return before;
+}
+
+#if defined(__SSE__)
+enum { STANDARD = 0x1f80 };
+#else
+enum { STANDARD = 0 };
+#endif
+
+#if defined(_WIN32)
+#define EXPORTED __declspec(dllexport)
+#else
+#define EXPORTED __attribute__((visibility("default")))
+#endif
+
+// floats that each thread needs for itself
+EXPORTED int32_t engine_scratch(const Model *model) {
+    int32_t most = MOST_COLS > ROWS * MOST_TOKENS ? MOST_COLS : ROWS * MOST_TOKENS;
+    return 2 * model->vocab_size > most ? 2 * model->vocab_size : most;
+}
+
+EXPORTED int64_t engine_pool_bytes(void) { return (int64_t)sizeof(Pool) + (int64_t)MOST_PIECES * 8; }
+
+static void add_embedding(const Embedding *embedding, int32_t row, int32_t C, float *to) {
+    int64_t start = (int64_t)row * C;
+    for (int32_t i = 0; i < C; i++) {
+        if (embedding->scale)
+            to[i] += (float)((const int8_t *)embedding->weight)[start + i] * embedding->scale[row];
+        else {
+            float weight;
+            memcpy(&weight, (const float *)embedding->weight + start + i, 4);
+            to[i] += weight;
+        }
+    }
+}
+
+// Read the step's tokens and draw its next ones. `pool` is NULL where there are no helpers.
+EXPORTED void engine_step(const Model *model, const Step *step, const Room *room, Pool *pool, float *scratch) {
+    uint64_t before = set_floating_point(STANDARD);
+    int32_t H = model->num_heads, C = model->embedding_dim, n = step->n, width = padded(C);
+    Phase common = {.model = model, .step = step, .room = room, .n = n, .pieces = n, .from_width = C, .to_width = C};
+
+    for (int32_t t = 0; t < n; t++) {
+        float *x = room->x + (int64_t)t * width;
+        memset(x, 0, 4 * (size_t)width);
+        add_embedding(&model->tokens, step->token[t], C, x);
+        add_embedding(&model->positions, step->position[t], C, x);
+    }
+    for (int32_t layer = 0; layer < model->num_layers; layer++) {
+        const Block *block = &model->blocks[layer];
+        Phase norm1 = common, qkv = common, heads = common, mixed_in = common, out = common;
+        Phase norm2 = common, up = common, wide_in = common, down = common;
+
+        norm1.compute = normalize, norm1.deliver = deliver_input, norm1.norm = &block->norm1;
+        norm1.from = room->x, norm1.to = room->normed, norm1.parts = block->heads;
+        run(pool, &norm1, scratch);
+        qkv.compute = multiply, qkv.deliver = deliver_qkv, qkv.layer = layer;
+        qkv.from = room->normed, qkv.parts = block->heads, qkv.pieces = product_pieces(block->heads, 3 * H);
+        run(pool, &qkv, scratch);
+        heads.compute = attend, heads.deliver = deliver_head, heads.layer = layer;
+        heads.to = room->mixed, heads.pieces = n * H;
+        run(pool, &heads, scratch);
+        mixed_in.compute = copy_row, mixed_in.deliver = deliver_input, mixed_in.parts = &block->out_proj;
+        mixed_in.from = room->mixed, mixed_in.to = room->normed;
+        run(pool, &mixed_in, scratch);
+        out.compute = multiply, out.deliver = deliver_sum, out.parts = &block->out_proj;
+        out.from = room->normed, out.to = room->x, out.to_width = width;
+        out.pieces = product_pieces(out.parts, 1);
+        run(pool, &out, scratch);
+
+        norm2.compute = normalize, norm2.deliver = deliver_input, norm2.norm = &block->norm2;
+        norm2.from = room->x, norm2.to = room->normed, norm2.parts = &block->up;
+        run(pool, &norm2, scratch);
+        up.compute = multiply_then_gelu, up.deliver = deliver_product, up.parts = &block->up;
+        up.from = room->normed, up.to = room->wide, up.to_width = padded(4 * C);
+        up.pieces = product_pieces(up.parts, 1);
+        run(pool, &up, scratch);
+        wide_in.compute = copy_row, wide_in.deliver = deliver_input, wide_in.parts = &block->down;
+        wide_in.from = room->wide, wide_in.to = room->wide, wide_in.from_width = wide_in.to_width = 4 * C;
+        if (block->down.scale) run(pool, &wide_in, scratch);
+        down.compute = multiply, down.deliver = deliver_sum, down.parts = &block->down;
+        down.from = room->wide, down.to = room->x, down.to_width = width;
+        down.pieces = product_pieces(down.parts, 1);
+        run(pool, &down, scratch);
+    }
+
+    // What is asked for, guided: other + strength (asked - other), where `other` is the mean behind the other
+    // prompts. The output layer is affine, so it is enough to mix what enters it.
+    int32_t row = 0;
+    for (int32_t i = 0; i < step->num_draws; i++) {
+        const Draw *draw = &step->draws[i];
+        float *to = room->mixed + (int64_t)i * width;
+        Phase norm = common;
+        norm.norm = &model->norm, norm.from = room->x;
+        normalize(&norm, step->asking[row], to);
+        if (draw->rows > 1) {
+            float others[MOST_COLS] = {0};
+            for (int32_t other = 1; other < draw->rows; other++) {
+                normalize(&norm, step->asking[row + other], scratch);
+                for (int32_t c = 0; c < C; c++) others[c] += scratch[c];
+            }
+            for (int32_t c = 0; c < C; c++) {
+                float other = others[c] / (float)(draw->rows - 1);
+                to[c] = other + draw->strength * (to[c] - other);
+            }
+        }
+        row += draw->rows;
+    }
+    if (step->num_draws) {
+        Phase input = common, output = common, choice = common;
+        input.compute = copy_row, input.deliver = deliver_input, input.parts = &model->output;
+        input.from = room->mixed, input.to = room->normed, input.pieces = step->num_draws;
+        run(pool, &input, scratch);
+        output.compute = multiply, output.deliver = deliver_product, output.parts = &model->output;
+        output.from = room->normed, output.to = step->logits, output.to_width = model->vocab_size;
+        output.n = step->num_draws, output.pieces = product_pieces(output.parts, 1);
+        run(pool, &output, scratch);
+        choice.compute = choose, choice.deliver = deliver_token, choice.pieces = step->num_draws;
+        run(pool, &choice, scratch);
+    }
+    if (pool) atomic_fetch_or(&pool->next, MOST_PIECES);  // more than any phase has
+    set_floating_point(before);
+}
+
+// A helper's work: pieces of whatever step is done. Returns when there was none for `patience` looks, or the
+// pool is closed.
+EXPORTED void engine_help(Pool *pool, float *scratch, int64_t patience) {
+    uint64_t before = set_floating_point(STANDARD), done = UINT64_MAX;
+    for (int64_t looks = 0; looks < patience && !atomic_load(&pool->closed); looks++) {
+        uint64_t next = atomic_load(&pool->next), number = next >> 32;
+        if (number == done || (uint32_t)next >= MOST_PIECES) {
+            pause_a_little();
+            continue;
+        }
+        Phase phase;
+        atomic_fetch_add(&pool->readers, 1);
+        next = atomic_load(&pool->next);
+        int current = next >> 32 == number && (uint32_t)next < MOST_PIECES;
+        if (current) {
+            phase = pool->phase;
+            atomic_fetch_add(&pool->busy, 1);
+        }
+        atomic_fetch_sub(&pool->readers, 1);
+        if (!current) continue;
+        work_on(pool, &phase, number, scratch);
+        atomic_fetch_sub(&pool->busy, 1);
+        done = number;
+        looks = 0;
+    }
+    set_floating_point(before);
+}
+
+// Whether what an earlier step pointed to may be freed.
+EXPORTED int32_t engine_is_idle(Pool *pool) { return !atomic_load(&pool->readers) && !atomic_load(&pool->busy); }
+
+EXPORTED void engine_close(Pool *pool) { atomic_store(&pool->closed, 1); }

@@ -2,9 +2,11 @@
 
     uv run python generate.py --topic "a lost dog" --ending sad
     uv run python generate.py                                    # asks for topic and ending
+    uv run python generate.py --topics lines.txt --ending sad --output told.jsonl
 
-Here a token is chosen (`choose_token`); the loop around that is in inference/decoding.py, and how a request
-becomes a prompt and tokens become text in inference/stories.py.
+On a CPU the engine tells it (inference/engine.c), otherwise PyTorch: there `choose_token` chooses a token, in
+the loop of inference/decoding.py. How a request becomes a prompt and tokens become text is in
+inference/stories.py.
 
 `--ending-strength S` weighs the asked ending more: classifier-free guidance, with the prompts that ask for
 the other endings as the negative ones.
@@ -13,6 +15,7 @@ the other endings as the negative ones.
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +27,7 @@ from common.errors import InputError
 from common.presets import PRESETS
 from common.seeds import new_seed
 from inference.opening import open_model
-from inference.sampling import MOST_STRENGTH, Sampling
+from inference.sampling import LARGEST_SEED, MOST_STRENGTH, Sampling
 from inference.stories import (
     Model,
     Request,
@@ -35,6 +38,7 @@ from inference.stories import (
     stream_story,
     tell_stories,
 )
+from inference.topics import asked, read_topics, tell_lines, told_before
 
 if TYPE_CHECKING:  # importing torch takes longer than a story
     import torch
@@ -46,6 +50,7 @@ if TYPE_CHECKING:  # importing torch takes longer than a story
 @dataclass(frozen=True)
 class Settings:
     topic: str | None = setting(None, "what the story is about; asked for if not given")
+    topics: str | None = setting(None, "a file with a topic on each line, for a story about each")
     ending: str | None = setting(None, "how it ends; asked for if not given")
     model_size: str = setting(
         "30m", "which fine-tuned model: the one trained here, else the published one", choices=tuple(PRESETS)
@@ -66,9 +71,15 @@ class Settings:
     )
     num_stories: int = setting(1, "stories to tell, together", at_least=1, at_most=256)
     seed: int | None = setting(
-        None, "story i is drawn from seed + i; default: a new one every time", at_least=0
+        None,
+        "story i is drawn from seed + i; default: a new one every time",
+        at_least=0,
+        at_most=LARGEST_SEED,
     )
-    json: bool = setting(False, "print one JSON object instead of text")
+    json: bool = setting(False, "print JSON instead of text: an object; with --topics, one on each line")
+    output: str | None = setting(
+        None, "with --topics: a file for these lines of JSON, with which a run that was stopped goes on"
+    )
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
 
 
@@ -125,15 +136,18 @@ def generate_story(
     return story[0].text
 
 
+def choose_sampling(model: Model, settings: Settings, longest: int) -> Sampling:
+    """For stories behind at most `longest` tokens."""
+    room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
+    return Sampling(room, settings.temperature, settings.top_k, settings.top_p, settings.ending_strength)
+
+
 def print_stories(model: Model, settings: Settings, topic: str, ending: str, checkpoint: str) -> None:
     """Print the stories of one topic and ending: one as it is sampled, several or JSON when they are done."""
     first = new_seed() if settings.seed is None else settings.seed
-    requests = [Request(topic, ending, first + number) for number in range(settings.num_stories)]
-    strength = settings.ending_strength
-    prompts, others = encode_requests(model, requests[:1], strength)
-    longest = longest_prompt(prompts, others)
-    room = limit_tokens(settings.max_tokens, longest, model.config.context_length)
-    sampling = Sampling(room, settings.temperature, settings.top_k, settings.top_p, strength)
+    requests = Request(topic, ending, first).with_next_seeds(settings.num_stories)
+    prompts, others = encode_requests(model, requests[:1], settings.ending_strength)
+    sampling = choose_sampling(model, settings, longest_prompt(prompts, others))
     if settings.num_stories == 1 and not settings.json:
         printed = 0
         for story in stream_story(model, requests[0], sampling, choose_token):
@@ -148,6 +162,39 @@ def print_stories(model: Model, settings: Settings, topic: str, ending: str, che
         return
     for number, story in enumerate(stories, 1):
         print(f"--- {number} of {len(stories)}, seed {story.seed}\n{story.text}\n")
+
+
+def tell_topics(model: Model, settings: Settings, file: str, ending: str, checkpoint: str) -> None:
+    """Stories about each line of a file: printed as they are done, or added to --output."""
+    topics, longest = read_topics(file), 0
+    for number, topic in topics.items():
+        try:
+            tried = encode_requests(model, [Request(topic, ending, 0)], settings.ending_strength)
+        except InputError as error:
+            said = str(error).removeprefix("--topic: ")
+            raise InputError(f"--topics {file}: line {number} {said}") from error
+        longest = max(longest, longest_prompt(*tried))
+    sampling = choose_sampling(model, settings, longest)
+    with told_before(settings.output) if settings.output else nullcontext() as told:
+        first = settings.seed
+        if first is None:
+            first = told.first_seed if told and told.first_seed is not None else new_seed()
+        each = settings.num_stories
+        requests = [
+            request
+            for i, topic in enumerate(topics.values())
+            for request in Request(topic, ending, first + i * each).with_next_seeds(each)
+        ]
+        if told:
+            told.check([asked(request, sampling, checkpoint) for request in requests])
+            requests = requests[len(told.lines) :]
+        for line in tell_lines(model, requests, sampling, checkpoint, choose_token):
+            if told:
+                told.add(line)
+            elif settings.json:
+                print(json.dumps(line), flush=True)
+            else:
+                print(f"--- {line['topic']}, seed {line['seed']}\n{line['text']}\n", flush=True)
 
 
 def ask(question: str) -> str:
@@ -187,6 +234,10 @@ def ask_ending(endings: Sequence[str]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__, endings_for_help)
+    if settings.topics and settings.topic is not None:
+        raise InputError("--topic, --topics: are two ways to say the same; leave one out")
+    if settings.output and not settings.topics:
+        raise InputError("--output: goes with --topics; leave it out")
     if not settings.temperature and settings.num_stories > 1:
         raise InputError("--temperature 0: tells the same story each time; leave --num-stories out")
     checkpoint = settings.checkpoint
@@ -202,6 +253,9 @@ def main(argv: list[str] | None = None) -> None:
     def choose_ending() -> str:
         return settings.ending or (ask_ending(endings) if endings else "")
 
+    if settings.topics:
+        tell_topics(model, settings, settings.topics, choose_ending(), checkpoint)
+        return
     if settings.topic is not None:
         print_stories(model, settings, settings.topic, choose_ending(), checkpoint)
         return

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
-from model import GPT2
+from model import GPT2, split_heads
 
 
 def to_transformers(model: GPT2) -> transformers.GPT2LMHeadModel:
@@ -83,3 +84,133 @@ def to_ctranslate2(model: GPT2, folder: Path) -> None:
     spec.validate()
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
+
+
+def to_gguf(model: GPT2, file: Path, quantized: bool) -> None:
+    """For llama.cpp, in float32 or Q8_0. Its GPT-2 has no bias behind the output layer."""
+    import gguf
+
+    c = model.config
+    writer = gguf.GGUFWriter(file, "gpt2")
+    writer.add_vocab_size(c.vocab_size)
+    writer.add_context_length(c.context_length)
+    writer.add_embedding_length(c.embedding_dim)
+    writer.add_feed_forward_length(4 * c.embedding_dim)
+    writer.add_block_count(c.num_layers)
+    writer.add_head_count(c.num_heads)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_tokenizer_model("no_vocab")
+    names = {
+        "embeddings.token_embedding": "token_embd",
+        "embeddings.pos_embedding": "position_embd",
+        "blocks.": "blk.",
+        "mha.qkv": "attn_qkv",
+        "mha.out_proj": "attn_output",
+        "feed_forward.layers.0": "ffn_up",
+        "feed_forward.layers.2": "ffn_down",
+        "layer_norm1": "attn_norm",
+        "layer_norm2": "ffn_norm",
+        "layer_norm": "output_norm",
+        "output_layer": "output",
+    }
+    for name, weight in model.named_parameters():
+        if name == "output_layer.bias":
+            continue
+        for ours, their in names.items():
+            name = name.replace(ours, their)
+        numbers, kind = weight.detach().numpy(), gguf.GGMLQuantizationType.F32
+        if quantized and numbers.ndim == 2 and name != "position_embd.weight":
+            kind = gguf.GGMLQuantizationType.Q8_0
+            numbers = gguf.quants.quantize(numbers, kind)
+        writer.add_tensor(name, numbers, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+class Step(torch.nn.Module):
+    """A decode step as ONNX and OpenVINO take it: ids (B, T) and for each layer keys and values of the tokens
+    before, (B, H, S, D) -> logits of the last token (B, V), and keys and values with the new ones. `rows`
+    (B,) reorders those before, which makes OpenVINO keep them in place."""
+
+    def __init__(self, model: GPT2) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False)
+
+    def forward(
+        self, ids: torch.Tensor, rows: torch.Tensor | None, held: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        model, now = self.model, []
+        before, T = held[0].shape[2], ids.shape[1]
+        places = torch.arange(before + T)
+        mask = places <= places[before:, None]  # (T, S)
+        x = model.embeddings(ids, places[before:])
+        blocks: Any = model.blocks
+        for layer, block in enumerate(blocks):
+            q, k, v = split_heads(block.mha.qkv(block.layer_norm1(x)), model.config.num_heads)
+            old = held[2 * layer : 2 * layer + 2]
+            if rows is not None:
+                old = [each.index_select(0, rows) for each in old]
+            k, v = torch.cat([old[0], k], 2), torch.cat([old[1], v], 2)
+            now += [k, v]
+            attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask)
+            x = x + block.mha.out_proj(attended.transpose(1, 2).flatten(2))
+            x = x + block.feed_forward(block.layer_norm2(x))
+        return [model.output_layer(model.layer_norm(x[:, -1])), *now]
+
+
+def example(model: GPT2) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Of a step's inputs."""
+    c = model.config
+    shape = 2, c.num_heads, 7, c.embedding_dim // c.num_heads
+    held = [torch.zeros(shape) for _ in range(2 * c.num_layers)]
+    return torch.zeros(2, 3, dtype=torch.int64), torch.arange(2), held
+
+
+def to_onnx(model: GPT2, file: Path) -> None:
+    """In float32, and beside it, as name-int8.onnx, with weights and activations that are rounded to int8 in
+    each product."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    ids, _, held = example(model)
+    names = [f"held{i}" for i in range(len(held))]
+    torch.onnx.export(
+        Step(model),
+        (ids, None, held),
+        file,
+        dynamo=False,
+        input_names=["ids", *names],
+        output_names=["logits", *(f"now{i}" for i in range(len(held)))],
+        dynamic_axes={"ids": {0: "B", 1: "T"}} | {name: {0: "B", 2: "S"} for name in names},
+    )
+    small = file.with_name(f"{file.stem}-int8.onnx")
+    quantize_dynamic(file, small, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def to_openvino(model: GPT2, file: Path) -> None:
+    """In float32, and beside it, as name-int8.xml, with weights in int8; it rounds activations by itself."""
+    import nncf
+    import openvino
+    from openvino import opset13 as ops
+    from openvino._offline_transformations import apply_make_stateful_transformation
+
+    ids, rows, held = example(model)
+    made = openvino.convert_model(Step(model), example_input=(ids, rows, held))
+    for place, each in enumerate(made.inputs):
+        each.get_tensor().set_names({"ids" if place == 0 else "rows" if place == 1 else f"held{place - 2}"})
+    for place, each in enumerate(made.outputs):
+        each.get_tensor().set_names({"logits" if place == 0 else f"now{place - 1}"})
+    for each in made.inputs[2:]:
+        each.get_node().set_partial_shape(openvino.PartialShape([-1, held[0].shape[1], -1, held[0].shape[3]]))
+    apply_make_stateful_transformation(made, {f"held{i}": f"now{i}" for i in range(len(held))})
+    batch = ops.gather(ops.shape_of(made.input("ids")), ops.constant([0]), ops.constant(0))
+    sizes = [ops.constant([size]) for size in (held[0].shape[1], 0, held[0].shape[3])]
+    nothing = ops.broadcast(ops.constant(np.float32(0)), ops.concat([batch, *sizes], 0))
+    for each in made.get_ops():
+        if each.get_type_name() == "ReadValue":
+            each.set_arguments([nothing.output(0)])
+    made.validate_nodes_and_infer_types()
+    openvino.save_model(made, file, compress_to_fp16=False)
+    small = nncf.compress_weights(made, mode=nncf.CompressWeightsMode.INT8_SYM)
+    openvino.save_model(small, file.with_name(f"{file.stem}-int8.xml"), compress_to_fp16=False)

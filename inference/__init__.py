@@ -1,5 +1,5 @@
-"""Telling stories: prompts, the loop over many stories, text as it comes, a model made ready for a CPU.
+"""Telling stories: prompts, the engine that tells them on a CPU, PyTorch's loop over many stories, text as it
+comes.
 
-It must not know how a token is drawn from the likeliest ones (generate.py does that), nor where a topic came
-from.
+It must not know how PyTorch draws a token from the likeliest ones (generate.py does that), nor who asks.
 """

@@ -4,7 +4,8 @@
 
 The compiler is $CC, cc, gcc, clang, or zig from PyPI (`ziglang`), the first that makes a library which gives
 the known answer (engine.py's `is_right`): once for this processor alone and, if that fails, once for all of
-its kind. The answer is first computed in a process of its own, which may crash.
+its kind; for whatever CC="gcc -march=..." says. The answer is first computed in a process of its own, which
+may crash.
 
 What is made lies in a folder of the user's own, under a name made of the source, the command, the compiler,
 the processor and the library's own content. It appears whole or not at all, whoever else makes it at
@@ -101,12 +102,10 @@ def load_library() -> ctypes.CDLL:
     cache = cache_folder()
     reasons = []
     for command in compilers():
-        native = (
-            "-mcpu=native"
-            if "ziglang" in command or platform.machine() in ("arm64", "aarch64")
-            else "-march=native"
-        )
-        for flags in ((*FLAGS, native), FLAGS):
+        is_arm = platform.machine() in ("arm64", "aarch64")
+        native = "-mcpu=native" if "ziglang" in command or is_arm else "-march=native"
+        says_which = any(argument.startswith(("-march=", "-mcpu=")) for argument in command)
+        for flags in (FLAGS,) if says_which else ((*FLAGS, native), FLAGS):
             try:
                 return _kept(command, flags, cache)
             except (EngineError, OSError, subprocess.SubprocessError) as error:

@@ -630,6 +630,25 @@ EXPORTED int32_t engine_scratch(const Model *model) {
     return 2 * model->vocab_size > most ? 2 * model->vocab_size : most;
 }
 
+// What it was compiled for.
+EXPORTED const char *engine_instructions(void) {
+#if defined(__AVX512VNNI__)
+    return "AVX-512 VNNI";
+#elif defined(__AVX512BW__)
+    return "AVX-512";
+#elif defined(__AVXVNNI__)
+    return "AVX2 VNNI";
+#elif defined(__AVX2__)
+    return "AVX2";
+#elif defined(__SSE2__)
+    return "SSE2";
+#elif defined(__ARM_NEON)
+    return "NEON";
+#else
+    return "plain C";
+#endif
+}
+
 EXPORTED int64_t engine_pool_bytes(void) { return (int64_t)sizeof(Pool) + (int64_t)MOST_PIECES * 8; }
 
 static void add_embedding(const Embedding *embedding, int32_t row, int32_t C, float *to) {

@@ -14,7 +14,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from ctypes import POINTER, Structure, byref, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def _padded(width: int) -> int:
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, result, arguments in (
         ("engine_scratch", c_int32, [c_void_p]),
+        ("engine_instructions", c_char_p, []),
         ("engine_pool_bytes", c_int64, []),
         ("engine_step", None, [c_void_p] * 5),
         ("engine_help", None, [c_void_p, c_void_p, c_int64]),
@@ -171,6 +172,11 @@ class Engine:
         """The model in a .safetensors file. Raises EngineError, or CheckpointError if it holds none."""
         weights, config = map_weights(file)
         return cls(weights, config, threads, read_taught(file.parent))
+
+    def __str__(self) -> str:
+        kind = "int8" if self.is_int8 else "float32"
+        threads = "a thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"engine, {kind}, {threads}, {self._library.engine_instructions().decode()}"
 
     def _address(self, array: np.ndarray) -> int:
         self._held.append(array)

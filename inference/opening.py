@@ -41,8 +41,7 @@ def open_model(name: str, device: str) -> Opened:
         except (EngineError, CheckpointError) as error:
             why_not = str(error)
         else:
-            kind = "int8" if engine.is_int8 else "float32"
-            return Opened(engine, f"cpu: engine, {kind}, {engine.threads} threads")
+            return Opened(engine, f"cpu: {engine}")
     try:
         from common.device import choose_compute
         from model import load_model

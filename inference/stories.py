@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.errors import InputError
 from dataset import check_prompt, format_instruction, get_tokenizer, other_endings
 from inference.engine import Engine
-from inference.sampling import Sampling
+from inference.sampling import LARGEST_SEED, Sampling
 
 if TYPE_CHECKING:  # torch takes a second and a half to import
     from inference.decoding import TokenChoice
@@ -28,6 +28,10 @@ class Request(NamedTuple):
     topic: str
     ending: str
     seed: int
+
+    def with_next_seeds(self, count: int) -> list["Request"]:
+        """So many with this seed and those behind it."""
+        return [self._replace(seed=(self.seed + i) % (LARGEST_SEED + 1)) for i in range(count)]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """A model small enough for any test."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from common.int8 import quantize
-from inference.engine import Engine
+from inference.engine import Engine, Text, _Draw
 from model import GPT2
 
 TINY: dict[str, Any] = dict(
@@ -27,10 +28,28 @@ def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
     return model
 
 
+def some_ids(length: int, seed: int = 0, below: int = 500) -> list[int]:
+    return torch.randint(0, below, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
 def engine_of(model: GPT2, threads: int = 1, **others: np.ndarray) -> Engine:
     """With the model's weights, but for `others`."""
     weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
     return Engine(weights | others, model.config, threads, model.taught)
+
+
+def a_draw(**changes: Any) -> _Draw:
+    """Of the likeliest token."""
+    return _Draw(**{"rows": 1, "top_k": 1, "strength": 1.0, "temperature": 0.0, "top_p": 1.0, **changes})
+
+
+def logits_behind(engine: Engine, ids: Sequence[int]) -> np.ndarray:
+    """(V,)"""
+    text = Text(engine, ids, len(ids))
+    *before, last = [(text, token, position) for position, token in enumerate(ids)]
+    for start in range(0, len(before), 64):
+        engine.step(before[start : start + 64], ())
+    return engine.step([last], [a_draw()])[0]
 
 
 def prepared(kind: str) -> GPT2 | Engine:

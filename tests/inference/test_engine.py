@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.endings import Taught
 from common.int8 import quantize
 from generate import choose_token
 from inference.compile import EngineError
 from inference.decoding import stream_tokens
-from inference.engine import Engine, Story, Text, _Draw
+from inference.engine import Engine, Story, Text
 from inference.sampling import LARGEST_SEED, Sampling, uniform
 from inference.stories import Request, tell_stories
 from model import GPT2
-from tiny import CONTEXT, EOS, engine_of, tiny_model
+from tiny import CONTEXT, EOS, a_draw, engine_of, logits_behind, some_ids, tiny_model
 
 KINDS = pytest.mark.parametrize("is_int8", [False, True], ids=["float32", "int8"])
 
@@ -30,71 +28,6 @@ def some_model(is_int8: bool = False, seed: int = 0, **changes: Any) -> GPT2:
     if is_int8:
         quantize(model)
     return model
-
-
-def some_ids(length: int, seed: int = 0, below: int = 500) -> list[int]:
-    return torch.randint(0, below, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def a_draw(**changes: Any) -> _Draw:
-    return _Draw(**{"rows": 1, "top_k": 1, "strength": 1.0, "temperature": 0.0, "top_p": 1.0, **changes})
-
-
-def logits_behind(engine: Engine, ids: Sequence[int]) -> np.ndarray:
-    """(V,)"""
-    text = Text(engine, ids, len(ids))
-    *before, last = [(text, token, position) for position, token in enumerate(ids)]
-    for start in range(0, len(before), 64):
-        engine.step(before[start : start + 64], ())
-    return engine.step([last], [a_draw()])[0]
-
-
-SHAPES = [
-    {},
-    dict(embedding_dim=40, num_heads=4, vocab_size=300),  # neither rows nor heads fill vectors
-    dict(embedding_dim=96, num_heads=4, num_layers=4, context_length=256, vocab_size=4096),  # nano's
-]
-
-
-@KINDS
-@pytest.mark.parametrize("shape", SHAPES, ids=["tiny", "odd", "nano"])
-def test_logits_are_pytorchs_but_for_rounding(is_int8: bool, shape: dict) -> None:
-    model = some_model(is_int8, **shape)
-    engine = engine_of(model)
-    for length in (1, 2, 63, 64, 65, 200):
-        ids = some_ids(length, length, model.config.vocab_size)
-        with torch.no_grad():
-            expected = model(torch.tensor([ids]))[0, -1].numpy()
-        # A twelfth bit that is rounded the other way moves a logit by as much.
-        bound = (2e-3 if is_int8 else 2e-6) * np.abs(expected).max()
-        assert np.abs(logits_behind(engine, ids) - expected).max() < bound
-
-
-@settings(max_examples=25)
-@given(
-    st.integers(1, 5),
-    st.integers(1, 24),
-    st.integers(1, 3),
-    st.integers(257, 400),
-    st.integers(2, 40),
-    st.booleans(),
-)
-def test_any_shape(heads: int, head: int, layers: int, vocab: int, context: int, is_int8: bool) -> None:
-    model = some_model(
-        False,
-        embedding_dim=heads * head,
-        num_heads=heads,
-        num_layers=layers,
-        vocab_size=vocab,
-        context_length=context,
-    )
-    ids = some_ids(context, below=vocab)
-    with torch.no_grad():
-        expected = model(torch.tensor([ids]))[0, -1].numpy()
-    if is_int8:
-        quantize(model)
-    bound = (0.2 if is_int8 else 1e-5) * (1 + np.abs(expected).max())
-    assert np.abs(logits_behind(engine_of(model), ids) - expected).max() < bound
 
 
 def told(engine: Engine, prompts: list[list[int]], sampling: Sampling, **how: Any) -> list[tuple[int, ...]]:

@@ -4,8 +4,8 @@
 // The same inputs give the same bits with any compiler, on any processor, with any number of threads, alone or
 // beside other stories. For this,
 // - whole numbers are summed exactly: int8 weights times inputs that are rounded to 12 bits (see `Linear`);
-// - where floats are summed the order is written here: 16 sums side by side (`Floats`), then `sum`. It must be
-//   compiled without contraction (-ffp-contract=off) and without -ffast-math;
+// - where floats are summed the order is written here: 16 sums side by side (`Sum`), which `fold` and `finish`
+//   add up. It must be compiled without contraction (-ffp-contract=off) and without -ffast-math;
 // - exp and erf are polynomials of our own; of the C library only memory functions are used;
 // - a thread computes whole results, never a part of a sum.
 // No product or sum here knows how many stories are told.
@@ -17,8 +17,12 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__SSE__)
-#include <xmmintrin.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 // 16: as they are written, where a processor has half precision too.
@@ -26,17 +30,34 @@
 #error "floats must be computed as they are written"
 #endif
 
+// The vectors of this processor.
+#if defined(__AVX512BW__)
+#define WIDTH 64
+#elif defined(__AVX2__)
+#define WIDTH 32
+#else
+#define WIDTH 16
+#endif
+typedef float Floats __attribute__((vector_size(WIDTH)));
+typedef int32_t Ints __attribute__((vector_size(WIDTH)));
+typedef float Four __attribute__((vector_size(16)));
+typedef int32_t FourInts __attribute__((vector_size(16)));
+
 enum {
-    LANES = 16,
+    LANES = WIDTH / 4,
+    SUMS = 16,             // side by side, on every processor
+    PARTS = SUMS / LANES,  // vectors that hold them
     MOST_TOKENS = 64,  // of one call
     MOST_COLS = 8192,  // 127 * LARGEST * MOST_COLS fits in 31 bits
     MOST_CONTEXT = 8192,
     ROWS = 64,       // of a weight matrix, computed by one thread at a time
+    AHEAD = 2048,    // bytes of weights that are fetched while others are multiplied
     LARGEST = 2047,  // an input rounded to 12 bits: 16 times as fine as int8
 };
 
-typedef float Floats __attribute__((vector_size(LANES * 4)));
-typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
+typedef struct {
+    Floats part[PARTS];
+} Sum;
 
 // --- what the caller lays out; engine.py has the same structures ------------------------------------------
 
@@ -112,7 +133,9 @@ typedef struct {
 
 // --- floats -----------------------------------------------------------------------------------------------
 
-static int32_t padded(int32_t n) { return (n + LANES - 1) / LANES * LANES; }
+#define INLINE static inline __attribute__((always_inline))
+
+static int32_t padded(int32_t n) { return (n + SUMS - 1) / SUMS * SUMS; }
 
 static Floats load(const float *from) {
     Floats v;
@@ -122,53 +145,40 @@ static Floats load(const float *from) {
 
 static void store(float *to, Floats v) { memcpy(to, &v, sizeof v); }
 
-// The last n < 16 numbers of a row, and zeros.
+// At most n numbers of a row, and zeros behind its end.
 static Floats load_some(const float *from, int32_t n) {
     Floats v = {0};
-    memcpy(&v, from, 4 * (size_t)n);
+    if (n > 0) memcpy(&v, from, 4 * (size_t)(n < LANES ? n : LANES));
     return v;
 }
 
-// Lanes i, i + 1, ... in the place of 0, 1, ...
+// The lanes of a are 0 to 3, those of b 4 to 7.
 #if defined(__clang__)
-#define FROM_LANE(v, i)                                                                                          \
-    __builtin_shufflevector(v, v, i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7, (i + 8) % 16,             \
-                            (i + 9) % 16, (i + 10) % 16, (i + 11) % 16, (i + 12) % 16, (i + 13) % 16,           \
-                            (i + 14) % 16, (i + 15) % 16)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define FROM_LANE(v, i)                                                                                          \
-    __builtin_shuffle(v, (Ints){i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7, i + 8, i + 9, i + 10, i + 11, \
-                                i + 12, i + 13, i + 14, i + 15})
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (FourInts){__VA_ARGS__})
 #endif
 
-static float sum(Floats v) {
-    v += FROM_LANE(v, 8);
-    v += FROM_LANE(v, 4);
-    v += FROM_LANE(v, 2);
-    v += FROM_LANE(v, 1);
-    return v[0];
+// Sums 8 apart are added, then those 4 apart; `finish` goes on with 2 and 1.
+static Four fold(Sum s) {
+    Four v[4];
+    memcpy(v, &s, sizeof v);
+    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
-// w has n numbers, x is padded.
-static float dot(const float *w, const float *x, int32_t n) {
-    Floats s = {0};
-    int32_t i = 0;
-    for (; i + LANES <= n; i += LANES) s += load(w + i) * load(x + i);
-    if (i < n) s += load_some(w + i, n - i) * load(x + i);
-    return sum(s);
-}
-
-// The same for four rows of x, `stride` apart.
-static void four_dots(const float *w, const float *x, int32_t n, int32_t stride, float *dots) {
-    Floats s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-    for (int32_t i = 0; i < n; i += LANES) {
-        Floats v = i + LANES <= n ? load(w + i) : load_some(w + i, n - i);
-        s0 += v * load(x + i);
-        s1 += v * load(x + stride + i);
-        s2 += v * load(x + 2 * stride + i);
-        s3 += v * load(x + 3 * stride + i);
+// Four folded sums, each added up: a function of Four and one of FourInts.
+#define DEFINE_FINISH(name, Vector)                                                                            \
+    INLINE Vector name(Vector a, Vector b, Vector c, Vector d) {                                               \
+        Vector ab = SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7);                                     \
+        Vector cd = SHUFFLE(c, d, 0, 1, 4, 5) + SHUFFLE(c, d, 2, 3, 6, 7);                                     \
+        return SHUFFLE(ab, cd, 0, 2, 4, 6) + SHUFFLE(ab, cd, 1, 3, 5, 7);                                      \
     }
-    dots[0] = sum(s0), dots[1] = sum(s1), dots[2] = sum(s2), dots[3] = sum(s3);
+DEFINE_FINISH(finish, Four)
+DEFINE_FINISH(finish_whole, FourInts)
+
+static float add_up(Sum s) {
+    Four v = fold(s);
+    return finish(v, v, v, v)[0];
 }
 
 static Floats all(float x) { return x - (Floats){0}; }
@@ -262,7 +272,7 @@ typedef struct {
 } Pool;
 
 static void pause_a_little(void) {
-#if defined(__SSE__)
+#if defined(__SSE2__)
     _mm_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb");
@@ -353,20 +363,22 @@ static void copy_row(const Phase *phase, int32_t t, float *scratch) {
 static void normalize(const Phase *phase, int32_t t, float *scratch) {
     int32_t C = phase->from_width, width = padded(C);
     const float *x = phase->from + (int64_t)t * width;
-    Floats s = {0};
-    for (int32_t i = 0; i < width; i += LANES) s += load(x + i);
-    float mean = sum(s) / (float)C;
-    s = (Floats){0};
+    Sum s = {0};
+    for (int32_t i = 0; i < width; i += SUMS)
+        for (int p = 0; p < PARTS; p++) s.part[p] += load(x + i + p * LANES);
+    float mean = add_up(s) / (float)C;
+    s = (Sum){0};
+    for (int32_t i = 0; i < width; i += SUMS)
+        for (int p = 0; p < PARTS; p++) {
+            int32_t first = i + p * LANES;
+            Floats d = load(x + first) - mean;
+            if (first + LANES > C)
+                for (int lane = 0; lane < LANES; lane++) d[lane] = first + lane < C ? d[lane] : 0;
+            s.part[p] += d * d;
+        }
+    float scale = 1.0f / __builtin_sqrtf(add_up(s) / (float)C + 1e-5f);
     for (int32_t i = 0; i < width; i += LANES) {
-        Floats d = load(x + i) - mean;
-        if (i + LANES > C)
-            for (int lane = 0; lane < LANES; lane++) d[lane] = i + lane < C ? d[lane] : 0;
-        s += d * d;
-    }
-    float scale = 1.0f / __builtin_sqrtf(sum(s) / (float)C + 1e-5f);
-    for (int32_t i = 0; i < width; i += LANES) {
-        int32_t left = C - i < LANES ? C - i : LANES;
-        Floats weight = load_some(phase->norm->weight + i, left), bias = load_some(phase->norm->bias + i, left);
+        Floats weight = load_some(phase->norm->weight + i, C - i), bias = load_some(phase->norm->bias + i, C - i);
         store(scratch + i, (load(x + i) - mean) * scale * weight + bias);
     }
 }
@@ -384,49 +396,118 @@ static int32_t rows_of(const Phase *phase, int32_t piece, int32_t *part, int32_t
     return rows - *first < ROWS ? rows - *first : ROWS;
 }
 
-static int32_t whole_dot(const int8_t *w, const int16_t *x, int32_t n) {
-    int32_t s = 0;
-    for (int32_t i = 0; i < n; i++) s += (int32_t)w[i] * x[i];
+// Four dot products at once, of rows of weights with rows of inputs, which may be the same ones.
+INLINE void dots(const float *const w[4], const float *const x[4], int32_t n, Four folded[4]) {
+    Sum s[4] = {0};
+    int32_t i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        for (int p = 0; p < PARTS; p++)
+            for (int j = 0; j < 4; j++) s[j].part[p] += load(w[j] + i + p * LANES) * load(x[j] + i + p * LANES);
+    for (; i < n; i += LANES)
+        for (int j = 0; j < 4; j++)
+            s[j].part[i % SUMS / LANES] += load_some(w[j] + i, n - i) * load(x[j] + i);
+    for (int j = 0; j < 4; j++) folded[j] = fold(s[j]);
+}
+
+// s + the products of 2 LANES weights and inputs. Whole numbers may be added in any order.
+INLINE Ints add_products(Ints s, const int8_t *w, const int16_t *x) {
+#if defined(__AVX512BW__)
+    __m512i a = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)w)), b = _mm512_loadu_si512(x);
+#if defined(__AVX512VNNI__)
+    return (Ints)_mm512_dpwssd_epi32((__m512i)s, a, b);
+#else
+    return s + (Ints)_mm512_madd_epi16(a, b);
+#endif
+#elif defined(__AVX2__)
+    __m256i a = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
+    return s + (Ints)_mm256_madd_epi16(a, _mm256_loadu_si256((const __m256i *)x));
+#elif defined(__SSE2__)
+    __m128i a = _mm_loadl_epi64((const __m128i *)w);
+    a = _mm_srai_epi16(_mm_unpacklo_epi8(a, a), 8);
+    return s + (Ints)_mm_madd_epi16(a, _mm_loadu_si128((const __m128i *)x));
+#elif defined(__wasm_simd128__)
+    return s + (Ints)wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(w), wasm_v128_load(x));
+#elif defined(__ARM_NEON)
+    int16x8_t a = vmovl_s8(vld1_s8(w)), b = vld1q_s16(x);
+    int32x4_t low = vmlal_s16((int32x4_t)s, vget_low_s16(a), vget_low_s16(b));
+    return (Ints)vmlal_s16(low, vget_high_s16(a), vget_high_s16(b));
+#else
+    for (int i = 0; i < 2 * LANES; i++) s[i / 2] += w[i] * x[i];
     return s;
+#endif
 }
 
-// The same for four rows of x, `stride` apart: a row of weights is read and widened once.
-static void four_whole_dots(const int8_t *w, const int16_t *x, int32_t n, int32_t stride, int32_t *sums) {
-    const int16_t *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (int32_t i = 0; i < n; i++) {
-        s0 += (int32_t)w[i] * x[i];
-        s1 += (int32_t)w[i] * x1[i];
-        s2 += (int32_t)w[i] * x2[i];
-        s3 += (int32_t)w[i] * x3[i];
+INLINE FourInts fold_whole(Ints s) {
+    FourInts v[WIDTH / 16];
+    memcpy(v, &s, sizeof s);
+    for (int i = 1; i < WIDTH / 16; i++) v[0] += v[i];
+    return v[0];
+}
+
+INLINE void whole_dots(const int8_t *const w[4], const int16_t *const x[4], int32_t n, FourInts folded[4]) {
+    Ints s[4] = {0};
+    int32_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        for (int j = 0; j < 4; j++) s[j] = add_products(s[j], w[j] + i, x[j] + i);
+    for (int j = 0; j < 4 && i < n; j++) {
+        int8_t last_w[2 * LANES] = {0};
+        int16_t last_x[2 * LANES] = {0};
+        memcpy(last_w, w[j] + i, (size_t)(n - i));
+        memcpy(last_x, x[j] + i, 2 * (size_t)(n - i));
+        s[j] = add_products(s[j], last_w, last_x);
     }
-    sums[0] = s0, sums[1] = s1, sums[2] = s2, sums[3] = s3;
+    for (int j = 0; j < 4; j++) folded[j] = fold_whole(s[j]);
 }
 
+// Rows of weights are multiplied four at a time, with the inputs of one token or of four.
 static void multiply(const Phase *phase, int32_t piece, float *scratch) {
     int32_t part, first, count = rows_of(phase, piece, &part, &first);
     const Linear *linear = &phase->parts[part];
-    int32_t cols = linear->cols, width = padded(cols);
-    for (int32_t r = 0; r < count; r++) {
-        int64_t start = (int64_t)(first + r) * cols;
-        float bias = linear->bias[first + r];
-        if (!linear->scale) {
-            const float *w = (const float *)linear->weight + start;
-            const float *x = phase->from;
-            float dots[MOST_TOKENS];
-            int32_t t = 0;
-            for (; t + 4 <= phase->n; t += 4) four_dots(w, x + (int64_t)t * width, cols, width, dots + t);
-            for (; t < phase->n; t++) dots[t] = dot(w, x + (int64_t)t * width, cols);
-            for (t = 0; t < phase->n; t++) scratch[t * ROWS + r] = dots[t] + bias;
-            continue;
+    int32_t cols = linear->cols, width = padded(cols), n = phase->n;
+    int64_t bytes = linear->scale ? cols : 4 * (int64_t)cols;  // of a row
+    for (int32_t r = 0; r < count; r += 4) {
+        const void *w[4];
+        Four bias, scale = {0};
+        for (int i = 0; i < 4; i++) {
+            int32_t row = first + (r + i < count ? r + i : count - 1);  // the last in the place of those behind it
+            w[i] = (const char *)linear->weight + row * bytes;
+            bias[i] = linear->bias[row];
+            if (linear->scale) scale[i] = linear->scale[row];
         }
-        const int8_t *w = (const int8_t *)linear->weight + start;
-        float scale = linear->scale[first + r];
-        int32_t sums[MOST_TOKENS], t = 0;
-        for (; t + 4 <= phase->n; t += 4) four_whole_dots(w, phase->room->whole + (int64_t)t * width, cols, width, sums + t);
-        for (; t < phase->n; t++) sums[t] = whole_dot(w, phase->room->whole + (int64_t)t * width, cols);
-        for (t = 0; t < phase->n; t++)
-            scratch[t * ROWS + r] = (float)sums[t] * (scale * phase->room->scale[t]) + bias;
+        for (int64_t i = 0; i < 4 * bytes; i += 64) __builtin_prefetch((const char *)w[0] + AHEAD + i);
+        for (int32_t t = 0, tokens; t < n; t += tokens) {
+            tokens = n - t < 4 ? 1 : 4;
+            Four y[4];  // of each token
+            if (linear->scale) {
+                const int8_t *const *v = (const int8_t *const *)w;
+                const int16_t *x[4];
+                FourInts f[4][4];  // of rows and tokens
+                for (int j = 0; j < 4; j++) x[j] = phase->room->whole + (int64_t)(t + j % tokens) * width;
+                if (tokens == 1)
+                    whole_dots(v, (const int16_t *[4]){x[0], x[0], x[0], x[0]}, cols, f[0]);
+                for (int i = 0; i < 4 && tokens == 4; i++)
+                    whole_dots((const int8_t *[4]){v[i], v[i], v[i], v[i]}, x, cols, f[i]);
+                for (int j = 0; j < tokens; j++) {
+                    FourInts whole = tokens == 1 ? finish_whole(f[0][0], f[0][1], f[0][2], f[0][3])
+                                                 : finish_whole(f[0][j], f[1][j], f[2][j], f[3][j]);
+                    y[j] = __builtin_convertvector(whole, Four) * (scale * phase->room->scale[t + j]) + bias;
+                }
+            } else {
+                const float *const *v = (const float *const *)w;
+                const float *x[4];
+                Four f[4][4];
+                for (int j = 0; j < 4; j++) x[j] = phase->from + (int64_t)(t + j % tokens) * width;
+                if (tokens == 1)
+                    dots(v, (const float *[4]){x[0], x[0], x[0], x[0]}, cols, f[0]);
+                for (int i = 0; i < 4 && tokens == 4; i++)
+                    dots((const float *[4]){v[i], v[i], v[i], v[i]}, x, cols, f[i]);
+                for (int j = 0; j < tokens; j++)
+                    y[j] = bias + (tokens == 1 ? finish(f[0][0], f[0][1], f[0][2], f[0][3])
+                                               : finish(f[0][j], f[1][j], f[2][j], f[3][j]));
+            }
+            size_t size = 4 * (size_t)(count - r < 4 ? count - r : 4);
+            for (int j = 0; j < tokens; j++) memcpy(scratch + (t + j) * ROWS + r, &y[j], size);
+        }
     }
 }
 
@@ -435,9 +516,8 @@ static void multiply_then_gelu(const Phase *phase, int32_t piece, float *scratch
     int32_t part, first, count = rows_of(phase, piece, &part, &first);
     for (int32_t t = 0; t < phase->n; t++)
         for (int32_t r = 0; r < count; r += LANES) {
-            int32_t left = count - r < LANES ? count - r : LANES;
-            Floats y = gelu(load_some(scratch + t * ROWS + r, left));
-            memcpy(scratch + t * ROWS + r, &y, 4 * (size_t)left);
+            Floats y = gelu(load_some(scratch + t * ROWS + r, count - r));
+            memcpy(scratch + t * ROWS + r, &y, 4 * (size_t)(count - r < LANES ? count - r : LANES));
         }
 }
 
@@ -475,6 +555,15 @@ static void deliver_qkv(const Phase *phase, int32_t piece, const float *scratch)
     }
 }
 
+// The weighted mean of `seen` rows, `width` apart: of their first `times` times 16 numbers.
+INLINE void weigh(const float *weights, const float *rows, int32_t seen, int32_t width, int times, float share,
+                  float *mean) {
+    Floats m[4 * PARTS] = {0};
+    for (int32_t i = 0; i < seen; i++)
+        for (int p = 0; p < times * PARTS; p++) m[p] += weights[i] * load(rows + (int64_t)i * width + p * LANES);
+    for (int p = 0; p < times * PARTS; p++) store(mean + p * LANES, m[p] * share);
+}
+
 // A piece is a head of a token. Source: Vaswani et al. 2017, "Attention Is All You Need", 3.2.1.
 static void attend(const Phase *phase, int32_t piece, float *scratch) {
     const Model *model = phase->model;
@@ -487,22 +576,29 @@ static void attend(const Phase *phase, int32_t piece, float *scratch) {
     float scale = 1.0f / __builtin_sqrtf((float)D);
     float weights[MOST_CONTEXT];
     float most = -FLT_MAX;
-    for (int32_t i = 0; i < seen; i++) {
-        weights[i] = dot(keys + (int64_t)i * width, q, width) * scale;
-        most = weights[i] > most ? weights[i] : most;
+    for (int32_t i = 0; i < seen; i += 4) {
+        const float *k[4];
+        for (int j = 0; j < 4; j++) k[j] = keys + (int64_t)(i + j < seen ? i + j : seen - 1) * width;
+        Four f[4];
+        dots(k, (const float *[4]){q, q, q, q}, width, f);
+        Four scores = finish(f[0], f[1], f[2], f[3]) * scale;
+        memcpy(weights + i, &scores, sizeof scores);
+        for (int j = 0; j < 4; j++) most = scores[j] > most ? scores[j] : most;
     }
     for (int32_t i = seen; i < padded(seen); i++) weights[i] = -FLT_MAX;
-    Floats total = {0};
-    for (int32_t i = 0; i < seen; i += LANES) {
-        Floats e = exponential(load(weights + i) - most);
-        store(weights + i, e);
-        total += e;
-    }
-    float share = 1.0f / sum(total);
-    for (int32_t d = 0; d < width; d += LANES) {
-        Floats mean = {0};
-        for (int32_t i = 0; i < seen; i++) mean += weights[i] * load(values + (int64_t)i * width + d);
-        store(scratch + d, mean * share);
+    Sum total = {0};
+    for (int32_t i = 0; i < seen; i += SUMS)
+        for (int p = 0; p < PARTS; p++) {
+            Floats e = exponential(load(weights + i + p * LANES) - most);
+            store(weights + i + p * LANES, e);
+            total.part[p] += e;
+        }
+    float share = 1.0f / add_up(total);
+    for (int32_t d = 0; d < width; d += 4 * SUMS) {
+        if (d + 4 * SUMS <= width)
+            weigh(weights, values + d, seen, width, 4, share, scratch + d);
+        else
+            for (; d < width; d += SUMS) weigh(weights, values + d, seen, width, 1, share, scratch + d);
     }
 }
 
@@ -602,7 +698,7 @@ static void deliver_token(const Phase *phase, int32_t piece, const float *scratc
 // in each thread.
 static uint64_t set_floating_point(uint64_t wanted) {
     uint64_t before = wanted;
-#if defined(__SSE__)
+#if defined(__SSE2__)
     before = _mm_getcsr();
     _mm_setcsr((uint32_t)wanted);
 #elif defined(__aarch64__)
@@ -612,7 +708,7 @@ static uint64_t set_floating_point(uint64_t wanted) {
     return before;
 }
 
-#if defined(__SSE__)
+#if defined(__SSE2__)
 enum { STANDARD = 0x1f80 };
 #else
 enum { STANDARD = 0 };

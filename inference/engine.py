@@ -10,6 +10,7 @@ else is told. PyTorch (decoding.py) computes the same but for rounding, with oth
 import ctypes
 import functools
 import hashlib
+import math
 import os
 import threading
 import weakref
@@ -87,6 +88,14 @@ def _padded(width: int) -> int:
     return -(-width // LANES) * LANES
 
 
+def _zeros(*shape: int, of: Any = np.float32) -> np.ndarray:
+    """From the start of a cache line, so that vectors lie in one."""
+    size = math.prod(shape) * np.dtype(of).itemsize
+    room = np.zeros(size + 63, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(of).reshape(shape)
+
+
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, result, arguments in (
         ("engine_scratch", c_int32, [c_void_p]),
@@ -108,9 +117,7 @@ class Text:
     def __init__(self, engine: "Engine", ids: Sequence[int], room: int) -> None:
         c = engine.config
         self.ids, self.read = list(ids), 0
-        self.cache = np.zeros(
-            (c.num_layers, 2, c.num_heads, room, _padded(c.embedding_dim // c.num_heads)), np.float32
-        )
+        self.cache = _zeros(c.num_layers, 2, c.num_heads, room, _padded(c.embedding_dim // c.num_heads))
 
     def unread(self, context: int) -> list[tuple[int, int]]:
         """The next tokens and their positions. Past the context every position moves: all is read again."""
@@ -157,10 +164,10 @@ class Engine:
         self._model = self._lay_out(weights)
         head = c.num_heads * _padded(c.embedding_dim // c.num_heads)
         width, wide = _padded(c.embedding_dim), _padded(4 * c.embedding_dim)
-        floats = [np.zeros((MOST_TOKENS, each), np.float32) for each in (width, width, width, head, wide, 1)]
+        floats = [_zeros(MOST_TOKENS, each) for each in (width, width, width, head, wide, 1)]
         *places, scale = map(self._address, floats)
-        self._room = _Room(*places, self._address(np.zeros((MOST_TOKENS, wide), np.int16)), scale)
-        self._scratch = np.zeros(self._library.engine_scratch(byref(self._model)), np.float32)
+        self._room = _Room(*places, self._address(_zeros(MOST_TOKENS, wide, of=np.int16)), scale)
+        self._scratch = _zeros(self._library.engine_scratch(byref(self._model)))
         self._lock = threading.Lock()
         self._used: list[Any] = []  # by earlier steps, and perhaps by a helper that is late
         self._helpers = Helpers(self._library, threads - 1, len(self._scratch)) if threads > 1 else None
@@ -352,8 +359,7 @@ class Helpers:
         self._closed = False
         self._process = os.getpid()
         self._threads = [
-            threading.Thread(target=self._help, args=[np.zeros(scratch, np.float32)], daemon=True)
-            for _ in range(count)
+            threading.Thread(target=self._help, args=[_zeros(scratch)], daemon=True) for _ in range(count)
         ]
         for thread in self._threads:
             thread.start()

@@ -16,6 +16,8 @@ higher ending strength brings is compared apart. The same command and seed give 
 Writes evaluation.json, report.md with pictures and stories to read, and with --update-card the model's card.
 """
 
+import common.threads  # noqa: F401 (before torch)
+
 import platform
 import sys
 from collections.abc import Sequence

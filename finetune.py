@@ -7,6 +7,8 @@ Writes checkpoints/sft_30M_model/ (see training/run_folder.py). A run that was s
 with the same command and --resume, and ends as if it had not been stopped.
 """
 
+import common.threads  # noqa: F401 (before torch)
+
 import contextlib
 import functools
 import math

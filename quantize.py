@@ -7,6 +7,8 @@ Writes a checkpoint that generate.py and evaluate.py take like any other, with l
 says what it cost: both are read from disk and shown the same validation examples.
 """
 
+import common.threads  # noqa: F401 (before torch)
+
 import json
 import statistics
 import time

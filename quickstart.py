@@ -8,6 +8,8 @@ training data, and measures how far endings follow the instruction, before and a
 script's, the command that would run it is printed.
 """
 
+import common.threads  # noqa: F401 (before torch)
+
 import os
 import random
 import shlex

@@ -12,6 +12,7 @@ chance, all float32 sides must tell the same story. llama.cpp is left out where 
 
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -82,7 +83,9 @@ def turn(settings: Settings, side: str, threads: int, folder: Path) -> dict[str,
     command = [sys.executable, "-m", "benchmarks.generation", "--side", side, "--models", str(folder)]
     for name in ("prompt_tokens", "max_tokens", "stories"):
         command += [option(name), str(getattr(settings, name))]
-    done = subprocess.run([*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True)
+    command += ["--threads", str(threads)]
+    own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=own)
     if done.returncode:
         raise InputError(f"--side {side}: failed")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -153,7 +156,8 @@ def main(argv: list[str] | None = None) -> None:
     speed = statistics.median(speeds)
     best = statistics.median(figures["engine, float32", most]["one"] for figures in rounds)
     print(
-        f"{most} threads read {speed / 1e9:.1f} GB/s; engine, float32, one story: {best * read / speed:.0%} of it"
+        f"{most} threads read {speed / 1e9:.1f} GB/s of memory; the engine's float32, one story: "
+        f"{best * read / speed:.0%} of that"
     )
     medians = ", ".join(f"{kind} {statistics.median(times):.2f} s" for kind, times in starts.items())
     print(f"generate.py, command to first text: {medians}")

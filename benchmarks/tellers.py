@@ -1,5 +1,6 @@
 """The same stories from each program: prompts of one length and a number of tokens in, tokens out."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,7 @@ def with_transformers(folder: Path, threads: int) -> Teller:
 
 
 def with_ctranslate2(folder: Path, threads: int, compute_type: str) -> Teller:
+    os.environ.pop("OMP_WAIT_POLICY", None)  # ours
     import ctranslate2
 
     generator = ctranslate2.Generator(

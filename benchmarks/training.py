@@ -10,6 +10,8 @@ FLOP are those that a step needs however it is computed; they are compared with 
 same precision and in the same process.
 """
 
+import common.threads  # noqa: F401 (before torch)
+
 import json
 import os
 import statistics

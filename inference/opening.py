@@ -36,7 +36,10 @@ def open_model(name: str, device: str) -> Opened:
         file = locate(name)
         try:
             if file.suffix != ".safetensors":
-                raise EngineError(f"{file.name} is no .safetensors file")
+                raise EngineError(
+                    f"{file.name} is no .safetensors file; `python quantize.py --checkpoint {name}`, which "
+                    "needs PyTorch, makes one"
+                )
             engine = Engine.from_file(file, cpu_count())
         except (EngineError, CheckpointError) as error:
             why_not = str(error)

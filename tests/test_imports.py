@@ -1,6 +1,9 @@
 """Who may import whom: scripts stand on rooms, these on `dataset` and `model`, those on `common`."""
 
 import ast
+import os
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -50,6 +53,16 @@ def folder(module: str) -> str:
 
 
 IMPORTS = {module: imports(path) for module, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("script", ["finetune", "evaluate", "quantize", "quickstart"])
+def test_how_threads_wait_is_said_before_torch_is_loaded(script: str) -> None:
+    told = f"import {script}, sys; n = [*sys.modules]; print(n.index('common.threads') < n.index('torch'))"
+    for own, said in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | own
+        command = [sys.executable, "-c", f"{told}; import os; print(os.environ['OMP_WAIT_POLICY'])"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["True", said]
 
 
 def test_nine_scripts_stand_at_the_front() -> None:

@@ -31,6 +31,9 @@ ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined")
 BUILDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gcc": (("gcc",), ()),
     "gcc, for this processor": (("gcc",), (NATIVE,)),
+    "gcc, AVX2": (("gcc",), ("-mavx2",)),
+    "gcc, AVX-512": (("gcc",), ("-mavx512f", "-mavx512bw")),
+    "gcc, plain C": (("gcc",), ("-U__SSE2__", "-U__ARM_NEON")),
     "gcc, without optimisation": (("gcc",), ("-O0",)),
     "gcc, sanitized": (("gcc",), ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")),
     "clang": (("clang",), ()),
@@ -52,11 +55,26 @@ def needs(*programs: str) -> None:
 def test_every_build_tells_the_same_stories_bit_for_bit(build: str, tmp_path: Path) -> None:
     compiler, flags = BUILDS[build]
     needs("ziglang" if compiler == ZIG else compiler[0])
+    instructions = {"gcc, AVX2": "avx2", "gcc, AVX-512": "avx512bw"}.get(build)
+    if instructions and instructions not in compiling.processor().split():
+        pytest.skip(f"this processor has no {instructions}")
     subprocess.run([*compiler, *PROGRAM, *flags, str(STORY), "-o", str(tmp_path / "story")], check=True)
     environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}  # it frees nothing
     said = subprocess.run(tmp_path / "story", check=True, capture_output=True, text=True, env=environment)
     assert [len(line.split()) for line in said.stdout.splitlines()] == [81, 81]
     assert said.stdout.split()[-1] == EXPECTED
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86 processors")
+@pytest.mark.parametrize("name", ["x86-64", "haswell", "znver3", "icelake-server", "sapphirerapids"])
+def test_it_compiles_for_processors_that_are_not_here(name: str, tmp_path: Path) -> None:
+    needs("gcc")
+    flags = [flag for flag in FLAGS if flag != "-shared"]
+    command = ["gcc", *flags, f"-march={name}", "-c", str(compiling.SOURCE), "-o", str(tmp_path / "engine.o")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "bad value" in done.stderr:
+        pytest.skip(f"this gcc knows no {name}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_webassembly_tells_them_too(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ All sides have the same weights, random unless --checkpoint, but no bias behind 
 llama.cpp's GPT-2 lacks; the same prompts of random tokens; and draw as many tokens from the 50 likeliest at
 temperature 0.7, no matter which. Each is measured with one thread and with as many as torch takes. Each turn
 is a process of its own, the sides take turns, figures are medians over the rounds. Where nothing is left to
-chance, all float32 sides must tell the same story, but for llama.cpp, whose GELU is a table of float16 numbers.
-llama.cpp is left out where it is not installed.
+chance, all float32 sides must tell the same story, but for llama.cpp, whose GELU is a table of float16
+numbers. It is left out where it is not installed.
 """
 
 import importlib.util

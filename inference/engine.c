@@ -378,7 +378,8 @@ static void normalize(const Phase *phase, int32_t t, float *scratch) {
         }
     float scale = 1.0f / __builtin_sqrtf(add_up(s) / (float)C + 1e-5f);
     for (int32_t i = 0; i < width; i += LANES) {
-        Floats weight = load_some(phase->norm->weight + i, C - i), bias = load_some(phase->norm->bias + i, C - i);
+        Floats weight = load_some(phase->norm->weight + i, C - i);
+        Floats bias = load_some(phase->norm->bias + i, C - i);
         store(scratch + i, (load(x + i) - mean) * scale * weight + bias);
     }
 }
@@ -469,7 +470,7 @@ static void multiply(const Phase *phase, int32_t piece, float *scratch) {
         const void *w[4];
         Four bias, scale = {0};
         for (int i = 0; i < 4; i++) {
-            int32_t row = first + (r + i < count ? r + i : count - 1);  // the last in the place of those behind it
+            int32_t row = first + (r + i < count ? r + i : count - 1);  // the last for those behind it
             w[i] = (const char *)linear->weight + row * bytes;
             bias[i] = linear->bias[row];
             if (linear->scale) scale[i] = linear->scale[row];
@@ -549,7 +550,8 @@ static void deliver_qkv(const Phase *phase, int32_t piece, const float *scratch)
         float *to = phase->room->q + ((int64_t)t * H + part) * width;
         if (part >= H) {
             const Text *text = &step->texts[step->text[t]];
-            to = cached(model, text, phase->layer, part >= 2 * H, part % H) + (int64_t)step->position[t] * width;
+            to = cached(model, text, phase->layer, part >= 2 * H, part % H);
+            to += (int64_t)step->position[t] * width;
         }
         memcpy(to + first, scratch + t * ROWS, 4 * (size_t)count);
     }
@@ -560,7 +562,8 @@ INLINE void weigh(const float *weights, const float *rows, int32_t seen, int32_t
                   float *mean) {
     Floats m[4 * PARTS] = {0};
     for (int32_t i = 0; i < seen; i++)
-        for (int p = 0; p < times * PARTS; p++) m[p] += weights[i] * load(rows + (int64_t)i * width + p * LANES);
+        for (int p = 0; p < times * PARTS; p++)
+            m[p] += weights[i] * load(rows + (int64_t)i * width + p * LANES);
     for (int p = 0; p < times * PARTS; p++) store(mean + p * LANES, m[p] * share);
 }
 
@@ -764,7 +767,8 @@ static void add_embedding(const Embedding *embedding, int32_t row, int32_t C, fl
 EXPORTED void engine_step(const Model *model, const Step *step, const Room *room, Pool *pool, float *scratch) {
     uint64_t before = set_floating_point(STANDARD);
     int32_t H = model->num_heads, C = model->embedding_dim, n = step->n, width = padded(C);
-    Phase common = {.model = model, .step = step, .room = room, .n = n, .pieces = n, .from_width = C, .to_width = C};
+    Phase common = {.model = model, .step = step, .room = room, .n = n, .pieces = n};
+    common.from_width = common.to_width = C;
 
     for (int32_t t = 0; t < n; t++) {
         float *x = room->x + (int64_t)t * width;
@@ -877,6 +881,8 @@ EXPORTED void engine_help(Pool *pool, float *scratch, int64_t patience) {
 }
 
 // Whether what an earlier step pointed to may be freed.
-EXPORTED int32_t engine_is_idle(Pool *pool) { return !atomic_load(&pool->readers) && !atomic_load(&pool->busy); }
+EXPORTED int32_t engine_is_idle(Pool *pool) {
+    return !atomic_load(&pool->readers) && !atomic_load(&pool->busy);
+}
 
 EXPORTED void engine_close(Pool *pool) { atomic_store(&pool->closed, 1); }

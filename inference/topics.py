@@ -22,7 +22,7 @@ Line = dict[str, Any]
 def read_topics(file: str) -> dict[int, str]:
     """The lines that are not blank, by their numbers. Raises InputError if there are none."""
     try:
-        lines = Path(file).read_text("utf-8-sig").split("\n")
+        lines = Path(file).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise InputError(f"--topics {file}: cannot be read ({one_line(error)})") from error
     topics = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}

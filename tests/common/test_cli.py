@@ -17,7 +17,7 @@ def test_a_bad_setting_as_a_newcomer_sees_it(script: str) -> None:
     assert bad.stderr == f"{script}: error: --seed -1: must be at least 0{AT_MOST.get(script, '')}\n"
 
 
-AT_MOST = dict.fromkeys(("finetune.py", "quickstart.py"), " and at most 4294967295")
+AT_MOST = dict.fromkeys(("finetune.py", "generate.py", "quickstart.py"), " and at most 4294967295")
 
 
 @dataclass(frozen=True)

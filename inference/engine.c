@@ -47,12 +47,12 @@ enum {
     LANES = WIDTH / 4,
     SUMS = 16,             // side by side, on every processor
     PARTS = SUMS / LANES,  // vectors that hold them
-    MOST_TOKENS = 64,  // of one call
-    MOST_COLS = 8192,  // 127 * LARGEST * MOST_COLS fits in 31 bits
+    MOST_TOKENS = 64,      // of one call
+    MOST_COLS = 8192,      // 127 * LARGEST * MOST_COLS fits in 31 bits
     MOST_CONTEXT = 8192,
-    ROWS = 64,       // of a weight matrix, computed by one thread at a time
-    AHEAD = 2048,    // bytes of weights that are fetched while others are multiplied
-    LARGEST = 2047,  // an input rounded to 12 bits: 16 times as fine as int8
+    ROWS = 64,             // of a weight matrix, computed by one thread at a time
+    AHEAD = 2048,          // bytes of weights that are fetched while others are multiplied
+    LARGEST = 2047,        // an input rounded to 12 bits: 16 times as fine as int8
 };
 
 typedef struct {
@@ -460,12 +460,43 @@ INLINE void whole_dots(const int8_t *const w[4], const int16_t *const x[4], int3
     for (int j = 0; j < 4; j++) folded[j] = fold_whole(s[j]);
 }
 
-// Rows of weights are multiplied four at a time, with the inputs of one token or of four.
+// y[j] = four rows of weights times the input of token t + j: of one token, or of four.
+INLINE void product(const Phase *phase, const void *const w[4], int32_t t, int32_t tokens, Four y[4]) {
+    int32_t cols = phase->parts->cols, width = padded(cols);
+    const float *const *v = (const float *const *)w, *x = phase->from + (int64_t)t * width;
+    Four f[4][4];
+    if (tokens == 1) {
+        dots(v, (const float *[4]){x, x, x, x}, cols, f[0]);
+        y[0] = finish(f[0][0], f[0][1], f[0][2], f[0][3]);
+        return;
+    }
+    const float *four[4] = {x, x + width, x + 2 * width, x + 3 * width};
+    for (int i = 0; i < 4; i++) dots((const float *[4]){v[i], v[i], v[i], v[i]}, four, cols, f[i]);
+    for (int j = 0; j < 4; j++) y[j] = finish(f[0][j], f[1][j], f[2][j], f[3][j]);
+}
+
+// The same of int8 weights and inputs that are rounded: whole numbers, without their scales.
+INLINE void whole_product(const Phase *phase, const void *const w[4], int32_t t, int32_t tokens, Four y[4]) {
+    int32_t cols = phase->parts->cols, width = padded(cols);
+    const int8_t *const *v = (const int8_t *const *)w;
+    const int16_t *x = phase->room->whole + (int64_t)t * width;
+    FourInts f[4][4], sums[4];
+    if (tokens == 1) {
+        whole_dots(v, (const int16_t *[4]){x, x, x, x}, cols, f[0]);
+        sums[0] = finish_whole(f[0][0], f[0][1], f[0][2], f[0][3]);
+    } else {
+        const int16_t *four[4] = {x, x + width, x + 2 * width, x + 3 * width};
+        for (int i = 0; i < 4; i++) whole_dots((const int8_t *[4]){v[i], v[i], v[i], v[i]}, four, cols, f[i]);
+        for (int j = 0; j < 4; j++) sums[j] = finish_whole(f[0][j], f[1][j], f[2][j], f[3][j]);
+    }
+    for (int j = 0; j < tokens; j++) y[j] = __builtin_convertvector(sums[j], Four);
+}
+
+// Rows of weights are multiplied four at a time.
 static void multiply(const Phase *phase, int32_t piece, float *scratch) {
     int32_t part, first, count = rows_of(phase, piece, &part, &first);
     const Linear *linear = &phase->parts[part];
-    int32_t cols = linear->cols, width = padded(cols), n = phase->n;
-    int64_t bytes = linear->scale ? cols : 4 * (int64_t)cols;  // of a row
+    int64_t bytes = linear->scale ? linear->cols : 4 * (int64_t)linear->cols;  // of a row
     for (int32_t r = 0; r < count; r += 4) {
         const void *w[4];
         Four bias, scale = {0};
@@ -476,38 +507,20 @@ static void multiply(const Phase *phase, int32_t piece, float *scratch) {
             if (linear->scale) scale[i] = linear->scale[row];
         }
         for (int64_t i = 0; i < 4 * bytes; i += 64) __builtin_prefetch((const char *)w[0] + AHEAD + i);
-        for (int32_t t = 0, tokens; t < n; t += tokens) {
-            tokens = n - t < 4 ? 1 : 4;
-            Four y[4];  // of each token
+        size_t size = 4 * (size_t)(count - r < 4 ? count - r : 4);
+        for (int32_t t = 0, tokens; t < phase->n; t += tokens) {
+            tokens = phase->n - t < 4 ? 1 : 4;
+            Four y[4];
             if (linear->scale) {
-                const int8_t *const *v = (const int8_t *const *)w;
-                const int16_t *x[4];
-                FourInts f[4][4];  // of rows and tokens
-                for (int j = 0; j < 4; j++) x[j] = phase->room->whole + (int64_t)(t + j % tokens) * width;
-                if (tokens == 1)
-                    whole_dots(v, (const int16_t *[4]){x[0], x[0], x[0], x[0]}, cols, f[0]);
-                for (int i = 0; i < 4 && tokens == 4; i++)
-                    whole_dots((const int8_t *[4]){v[i], v[i], v[i], v[i]}, x, cols, f[i]);
-                for (int j = 0; j < tokens; j++) {
-                    FourInts whole = tokens == 1 ? finish_whole(f[0][0], f[0][1], f[0][2], f[0][3])
-                                                 : finish_whole(f[0][j], f[1][j], f[2][j], f[3][j]);
-                    y[j] = __builtin_convertvector(whole, Four) * (scale * phase->room->scale[t + j]) + bias;
-                }
+                whole_product(phase, w, t, tokens, y);
+                for (int j = 0; j < tokens; j++) y[j] *= scale * phase->room->scale[t + j];
             } else {
-                const float *const *v = (const float *const *)w;
-                const float *x[4];
-                Four f[4][4];
-                for (int j = 0; j < 4; j++) x[j] = phase->from + (int64_t)(t + j % tokens) * width;
-                if (tokens == 1)
-                    dots(v, (const float *[4]){x[0], x[0], x[0], x[0]}, cols, f[0]);
-                for (int i = 0; i < 4 && tokens == 4; i++)
-                    dots((const float *[4]){v[i], v[i], v[i], v[i]}, x, cols, f[i]);
-                for (int j = 0; j < tokens; j++)
-                    y[j] = bias + (tokens == 1 ? finish(f[0][0], f[0][1], f[0][2], f[0][3])
-                                               : finish(f[0][j], f[1][j], f[2][j], f[3][j]));
+                product(phase, w, t, tokens, y);
             }
-            size_t size = 4 * (size_t)(count - r < 4 ? count - r : 4);
-            for (int j = 0; j < tokens; j++) memcpy(scratch + (t + j) * ROWS + r, &y[j], size);
+            for (int j = 0; j < tokens; j++) {
+                y[j] += bias;
+                memcpy(scratch + (t + j) * ROWS + r, &y[j], size);
+            }
         }
     }
 }
@@ -597,12 +610,9 @@ static void attend(const Phase *phase, int32_t piece, float *scratch) {
             total.part[p] += e;
         }
     float share = 1.0f / add_up(total);
-    for (int32_t d = 0; d < width; d += 4 * SUMS) {
-        if (d + 4 * SUMS <= width)
-            weigh(weights, values + d, seen, width, 4, share, scratch + d);
-        else
-            for (; d < width; d += SUMS) weigh(weights, values + d, seen, width, 1, share, scratch + d);
-    }
+    int32_t d = 0;
+    for (; d + 4 * SUMS <= width; d += 4 * SUMS) weigh(weights, values + d, seen, width, 4, share, scratch + d);
+    for (; d < width; d += SUMS) weigh(weights, values + d, seen, width, 1, share, scratch + d);
 }
 
 static void deliver_head(const Phase *phase, int32_t piece, const float *scratch) {
@@ -613,7 +623,7 @@ static void deliver_head(const Phase *phase, int32_t piece, const float *scratch
 // --- the next token ---------------------------------------------------------------------------------------
 
 // The place-th number in [0, 1) of a seed, a multiple of 2^-24. The mixing function is Chris Wellons's
-// "lowbias32"; inference/decoding.py has the same in Python.
+// "lowbias32"; inference/sampling.py has the same in Python.
 static uint32_t mixed(uint32_t x) {
     x = (x ^ x >> 16) * 0x7feb352dU;
     x = (x ^ x >> 15) * 0x846ca68bU;
@@ -641,21 +651,22 @@ static void sift_down(Candidate *heap, int32_t place, int32_t n) {
 static void find_likeliest(const float *logits, int32_t V, Candidate *found, int32_t k) {
     for (int32_t i = 0; i < k; i++) found[i] = (Candidate){logits[i], i};
     for (int32_t i = k / 2 - 1; i >= 0; i--) sift_down(found, i, k);
-    for (int32_t i = k; i < V; i++) {
-        while (i + 8 * LANES <= V) {  // most of them are too small
+    for (int32_t i = k, end; i < V; i = end) {
+        end = i + 8 * LANES;
+        if (end > V) {
+            end = V;
+        } else {  // most are too small
             Ints above = {0};
             for (int block = 0; block < 8; block++) above |= load(logits + i + block * LANES) > found[0].logit;
             int32_t any = 0;
             for (int lane = 0; lane < LANES; lane++) any |= above[lane];
-            if (any) break;
-            i += 8 * LANES;
+            if (!any) continue;
         }
-        for (int32_t end = i + 8 * LANES < V ? i + 8 * LANES : V; i < end; i++)
+        for (; i < end; i++)
             if (logits[i] > found[0].logit) {
                 found[0] = (Candidate){logits[i], i};
                 sift_down(found, 0, k);
             }
-        i--;
     }
     for (int32_t n = k - 1; n > 0; n--) {
         Candidate worst = found[0];
@@ -668,7 +679,7 @@ static void find_likeliest(const float *logits, int32_t V, Candidate *found, int
 // As generate.choose_token says. A piece is a draw.
 static void choose(const Phase *phase, int32_t piece, float *scratch) {
     const Draw *draw = &phase->step->draws[piece];
-    int32_t V = phase->model->vocab_size, k = draw->temperature > 0 && draw->top_k < V ? draw->top_k : V;
+    int32_t V = phase->model->vocab_size, k = draw->top_k < V ? draw->top_k : V;
     if (draw->temperature == 0) k = 1;
     Candidate *found = (Candidate *)scratch;
     find_likeliest(phase->step->logits + (int64_t)piece * V, V, found, k);
@@ -763,6 +774,27 @@ static void add_embedding(const Embedding *embedding, int32_t row, int32_t C, fl
     }
 }
 
+// The phases of a step; `p` is what all have in common. `reader` is the product that reads what they deliver.
+
+static void run_norm(Pool *pool, float *scratch, Phase p, const Norm *norm, const Linear *reader) {
+    p.compute = normalize, p.deliver = deliver_input, p.norm = norm;
+    p.from = p.room->x, p.to = p.room->normed, p.parts = reader;
+    run(pool, &p, scratch);
+}
+
+static void run_copy(Pool *pool, float *scratch, Phase p, const float *from, float *to, const Linear *reader) {
+    p.compute = copy_row, p.deliver = deliver_input, p.from_width = p.to_width = reader->cols;
+    p.from = from, p.to = to, p.parts = reader;
+    run(pool, &p, scratch);
+}
+
+// compute, deliver, to and to_width are in `p`.
+static void run_product(Pool *pool, float *scratch, Phase p, const Linear *parts, int32_t num_parts,
+                        const float *from) {
+    p.parts = parts, p.pieces = product_pieces(parts, num_parts), p.from = from;
+    run(pool, &p, scratch);
+}
+
 // Read the step's tokens and draw its next ones. `pool` is NULL where there are no helpers.
 EXPORTED void engine_step(const Model *model, const Step *step, const Room *room, Pool *pool, float *scratch) {
     uint64_t before = set_floating_point(STANDARD);
@@ -776,42 +808,25 @@ EXPORTED void engine_step(const Model *model, const Step *step, const Room *room
         add_embedding(&model->tokens, step->token[t], C, x);
         add_embedding(&model->positions, step->position[t], C, x);
     }
+    Phase qkv = common, heads = common, add = common, up = common;
+    qkv.compute = multiply, qkv.deliver = deliver_qkv;
+    heads.compute = attend, heads.deliver = deliver_head, heads.to = room->mixed, heads.pieces = n * H;
+    add.compute = multiply, add.deliver = deliver_sum, add.to = room->x, add.to_width = width;
+    up.compute = multiply_then_gelu, up.deliver = deliver_product;
+    up.to = room->wide, up.to_width = padded(4 * C);
     for (int32_t layer = 0; layer < model->num_layers; layer++) {
         const Block *block = &model->blocks[layer];
-        Phase norm1 = common, qkv = common, heads = common, mixed_in = common, out = common;
-        Phase norm2 = common, up = common, wide_in = common, down = common;
-
-        norm1.compute = normalize, norm1.deliver = deliver_input, norm1.norm = &block->norm1;
-        norm1.from = room->x, norm1.to = room->normed, norm1.parts = block->heads;
-        run(pool, &norm1, scratch);
-        qkv.compute = multiply, qkv.deliver = deliver_qkv, qkv.layer = layer;
-        qkv.from = room->normed, qkv.parts = block->heads, qkv.pieces = product_pieces(block->heads, 3 * H);
-        run(pool, &qkv, scratch);
-        heads.compute = attend, heads.deliver = deliver_head, heads.layer = layer;
-        heads.to = room->mixed, heads.pieces = n * H;
+        qkv.layer = heads.layer = layer;
+        run_norm(pool, scratch, common, &block->norm1, block->heads);
+        run_product(pool, scratch, qkv, block->heads, 3 * H, room->normed);
         run(pool, &heads, scratch);
-        mixed_in.compute = copy_row, mixed_in.deliver = deliver_input, mixed_in.parts = &block->out_proj;
-        mixed_in.from = room->mixed, mixed_in.to = room->normed;
-        run(pool, &mixed_in, scratch);
-        out.compute = multiply, out.deliver = deliver_sum, out.parts = &block->out_proj;
-        out.from = room->normed, out.to = room->x, out.to_width = width;
-        out.pieces = product_pieces(out.parts, 1);
-        run(pool, &out, scratch);
+        run_copy(pool, scratch, common, room->mixed, room->normed, &block->out_proj);
+        run_product(pool, scratch, add, &block->out_proj, 1, room->normed);
 
-        norm2.compute = normalize, norm2.deliver = deliver_input, norm2.norm = &block->norm2;
-        norm2.from = room->x, norm2.to = room->normed, norm2.parts = &block->up;
-        run(pool, &norm2, scratch);
-        up.compute = multiply_then_gelu, up.deliver = deliver_product, up.parts = &block->up;
-        up.from = room->normed, up.to = room->wide, up.to_width = padded(4 * C);
-        up.pieces = product_pieces(up.parts, 1);
-        run(pool, &up, scratch);
-        wide_in.compute = copy_row, wide_in.deliver = deliver_input, wide_in.parts = &block->down;
-        wide_in.from = room->wide, wide_in.to = room->wide, wide_in.from_width = wide_in.to_width = 4 * C;
-        if (block->down.scale) run(pool, &wide_in, scratch);
-        down.compute = multiply, down.deliver = deliver_sum, down.parts = &block->down;
-        down.from = room->wide, down.to = room->x, down.to_width = width;
-        down.pieces = product_pieces(down.parts, 1);
-        run(pool, &down, scratch);
+        run_norm(pool, scratch, common, &block->norm2, &block->up);
+        run_product(pool, scratch, up, &block->up, 1, room->normed);
+        if (block->down.scale) run_copy(pool, scratch, common, room->wide, room->wide, &block->down);
+        run_product(pool, scratch, add, &block->down, 1, room->wide);
     }
 
     // What is asked for, guided: other + strength (asked - other), where `other` is the mean behind the other
@@ -837,15 +852,13 @@ EXPORTED void engine_step(const Model *model, const Step *step, const Room *room
         row += draw->rows;
     }
     if (step->num_draws) {
-        Phase input = common, output = common, choice = common;
-        input.compute = copy_row, input.deliver = deliver_input, input.parts = &model->output;
-        input.from = room->mixed, input.to = room->normed, input.pieces = step->num_draws;
-        run(pool, &input, scratch);
-        output.compute = multiply, output.deliver = deliver_product, output.parts = &model->output;
-        output.from = room->normed, output.to = step->logits, output.to_width = model->vocab_size;
-        output.n = step->num_draws, output.pieces = product_pieces(output.parts, 1);
-        run(pool, &output, scratch);
-        choice.compute = choose, choice.deliver = deliver_token, choice.pieces = step->num_draws;
+        Phase each = common, output = common, choice = common;
+        each.pieces = choice.pieces = output.n = step->num_draws;
+        run_copy(pool, scratch, each, room->mixed, room->normed, &model->output);
+        output.compute = multiply, output.deliver = deliver_product;
+        output.to = step->logits, output.to_width = model->vocab_size;
+        run_product(pool, scratch, output, &model->output, 1, room->normed);
+        choice.compute = choose, choice.deliver = deliver_token;
         run(pool, &choice, scratch);
     }
     if (pool) atomic_fetch_or(&pool->next, MOST_PIECES);  // more than any phase has

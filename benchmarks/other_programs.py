@@ -10,6 +10,13 @@ import transformers
 from model import GPT2, split_heads
 
 
+def renamed(name: str, names: dict[str, str]) -> str:
+    """A weight's name, each of our parts of it in another program's words."""
+    for ours, their in names.items():
+        name = name.replace(ours, their)
+    return name
+
+
 def to_transformers(model: GPT2) -> transformers.GPT2LMHeadModel:
     """In eval mode; its output layer has our bias, which theirs has not."""
     c = model.config
@@ -39,13 +46,12 @@ def to_transformers(model: GPT2) -> transformers.GPT2LMHeadModel:
         "layer_norm": "transformer.ln_f",
         "output_layer": "lm_head",
     }
-    renamed = {}
+    weights = {}
     for name, weight in model.named_parameters():
-        for ours, their in names.items():
-            name = name.replace(ours, their)
+        name = renamed(name, names)
         transposed = ".c_" in name and name.endswith("weight")  # their Conv1D keeps (in, out)
-        renamed[name] = weight.detach().T if transposed else weight.detach()
-    theirs.load_state_dict(renamed)
+        weights[name] = weight.detach().T if transposed else weight.detach()
+    theirs.load_state_dict(weights)
     return theirs
 
 
@@ -116,8 +122,7 @@ def to_gguf(model: GPT2, file: Path, quantized: bool) -> None:
     for name, weight in model.named_parameters():
         if name == "output_layer.bias":
             continue
-        for ours, their in names.items():
-            name = name.replace(ours, their)
+        name = renamed(name, names)
         numbers, kind = weight.detach().numpy(), gguf.GGMLQuantizationType.F32
         if quantized and numbers.ndim == 2 and name != "position_embd.weight":
             kind = gguf.GGMLQuantizationType.Q8_0

@@ -33,18 +33,21 @@ def map_weights(file: Path) -> tuple[dict[str, np.ndarray], ModelConfig]:
         content = np.memmap(file, np.uint8, mode="r")
         size = int.from_bytes(content[:8].tobytes(), "little")
         header = json.loads(content[8 : 8 + size].tobytes())
-        declared = {}
-        if (beside := file.with_name("config.json")).exists():
-            declared = json.loads(beside.read_text("utf-8"))
         header.pop("__metadata__", None)
         kept = {name: entry for name, entry in header.items() if not re.search(MASK, name)}
         weights = {name: _array(content[8 + size :], entry) for name, entry in kept.items()}
         weights = clean(weights, str(file))
-        return weights, config_of(weights, declared, str(file))
+        return weights, config_of(weights, declared_beside(file), str(file))
     except CheckpointError:
         raise
     except Exception as error:  # damage makes safetensors and json raise nearly anything
         raise CheckpointError(f"{file}: damaged, or not a checkpoint ({one_line(error)})") from error
+
+
+def declared_beside(file: Path) -> Any:
+    """What the config.json beside a .safetensors file holds; without one, nothing."""
+    beside = file.with_name("config.json")
+    return json.loads(beside.read_text("utf-8")) if beside.exists() else {}
 
 
 def _array(content: np.ndarray, entry: dict[str, Any]) -> np.ndarray:

@@ -5,7 +5,6 @@ one as `model_state_dict` and perhaps a `config`. Names and shapes of weights ar
 `Attention` in model.py. int8 weights have a `scale` beside them (int8.py); their dtype says what they are.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from common import int8
 from common.errors import CheckpointError, one_line
 from common.files import refuse_lfs_pointer
-from common.layout import clean, config_of
+from common.layout import clean, config_of, declared_beside
 from common.presets import ModelConfig
 
 StateDict = dict[str, Tensor]
@@ -34,8 +33,7 @@ def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
     try:
         if file.suffix == ".safetensors":
             loaded: Any = safetensors.torch.load_file(file)
-            if (beside := file.with_name("config.json")).exists():
-                declared = json.loads(beside.read_text("utf-8"))
+            declared = declared_beside(file)
         else:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
             if isinstance(loaded, dict) and "model_state_dict" in loaded:

@@ -34,15 +34,8 @@ from common.errors import one_line
 SOURCE = Path(__file__).with_name("engine.c")
 # No sum may be reordered, no product and sum contracted, no rounding mode assumed away: engine.c says why.
 FLAGS = (
-    *(
-        "-std=gnu11",
-        "-O3",
-        "-ffp-contract=off",
-        "-fno-fast-math",
-        "-fno-math-errno",
-        "-fno-sanitize=undefined",
-    ),
-    *("-fPIC", "-shared", "-w"),
+    *("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno"),
+    *("-fno-sanitize=undefined", "-fPIC", "-shared", "-w"),
 )
 SECONDS = 120  # zig's first start takes a minute on a slow machine
 IS_RIGHT = "import sys; from inference.engine import is_right; sys.exit(not is_right(sys.argv[1]))"
@@ -160,8 +153,8 @@ def open_library(file: Path) -> ctypes.CDLL:
         return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
 
 
-def _run(command: list[str], caches: str | None = None, cwd: Path | None = None) -> bytes:
-    """What a command prints. Raises EngineError if it fails or takes too long."""
+def _run(command: list[str], caches: str | None = None, cwd: Path | None = None) -> None:
+    """Raises EngineError if it fails or takes too long."""
     environment = os.environ | (
         {"ZIG_LOCAL_CACHE_DIR": caches, "ZIG_GLOBAL_CACHE_DIR": caches} if caches else {}
     )
@@ -186,7 +179,6 @@ def _run(command: list[str], caches: str | None = None, cwd: Path | None = None)
     if process.returncode:
         said = printed.decode("utf-8", "replace").strip().splitlines()
         raise EngineError(f"exit status {process.returncode}" + (f", {said[-1]}" if said else ""))
-    return printed
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

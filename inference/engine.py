@@ -27,7 +27,7 @@ from common.presets import ModelConfig
 from inference.compile import EngineError, load_library, open_library
 from inference.sampling import Sampling
 
-MOST_TOKENS, MOST_COLS, LANES = 64, 8192, 16  # as in engine.c
+MOST_TOKENS, MOST_COLS, SUMS = 64, 8192, 16  # as in engine.c
 PATIENCE = 20_000  # looks for work before a helper sleeps: about a millisecond
 Weights = Mapping[str, np.ndarray]
 
@@ -85,7 +85,7 @@ class _Room(Structure):
 
 
 def _padded(width: int) -> int:
-    return -(-width // LANES) * LANES
+    return -(-width // SUMS) * SUMS
 
 
 def _zeros(*shape: int, of: Any = np.float32) -> np.ndarray:

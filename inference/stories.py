@@ -165,8 +165,19 @@ def tell_stories(
 
     With `progress`, a bar of that name shows how far it has come.
     """
+    return list(tell_batches(model, requests, sampling, choose, eos_id, progress))
+
+
+def tell_batches(
+    model: Model,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    choose: "TokenChoice",
+    eos_id: int | None = None,
+    progress: str | None = None,
+) -> Iterator[Story]:
+    """The same, as soon as those that are told together are."""
     eos = model.config.vocab_size - 1 if eos_id is None else eos_id
-    stories = []
     starts = range(0, len(requests), LARGEST_BATCH)
     for start in tqdm(starts, desc=progress, unit=" batches", leave=False, disable=progress is None):
         batch = requests[start : start + LARGEST_BATCH]
@@ -176,8 +187,7 @@ def tell_stories(
         for row, seed in zip(zip(*steps, strict=True), seeds, strict=True):
             ids = row[: row.index(eos)] if eos in row else row
             text = "".join(stream_text(iter(ids), model.config.vocab_size))
-            stories.append(Story(text, seed, len(ids), complete=eos in row))
-    return stories
+            yield Story(text, seed, len(ids), complete=eos in row)
 
 
 def check_top_k(top_k: int, model: Model) -> None:

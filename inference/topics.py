@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from common.errors import InputError, one_line
 from common.files import locked, make_writable
 from inference.sampling import Sampling
-from inference.stories import LARGEST_BATCH, Model, Request, tell_stories
+from inference.stories import Model, Request, tell_batches
 
 if TYPE_CHECKING:
     from inference.decoding import TokenChoice
@@ -45,11 +45,10 @@ def tell_lines(
     checkpoint: str,
     choose: "TokenChoice",
 ) -> Iterator[Line]:
-    """A line for each request, in their order: as many stories together as are told together."""
-    for start in range(0, len(requests), LARGEST_BATCH):
-        batch = requests[start : start + LARGEST_BATCH]
-        for request, story in zip(batch, tell_stories(model, batch, sampling, choose), strict=True):
-            yield asked(request, sampling, checkpoint) | vars(story)
+    """A line for each request, in their order, as soon as it is told."""
+    stories = tell_batches(model, requests, sampling, choose)
+    for request, story in zip(requests, stories, strict=True):
+        yield asked(request, sampling, checkpoint) | vars(story)
 
 
 class Told:

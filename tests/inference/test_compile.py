@@ -21,7 +21,7 @@ from inference.compile import FLAGS, EngineError
 from inference.engine import Engine, is_right
 from inference.sampling import Sampling
 from small_disk import on_a_disk
-from tiny import EOS, tiny_model
+from tiny import EOS, engine_of, tiny_model
 
 STORY = Path(__file__).with_name("engine_story.c")
 EXPECTED = "7de3c32b82cc121c"  # what each build of STORY prints last
@@ -271,9 +271,10 @@ def test_sixteen_may_start_at_once(cache: Path) -> None:
 
 
 def some_story(threads: int = 2) -> list[int]:
-    model = tiny_model()
-    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
-    teller = Engine(weights, model.config, threads)
+    return told_by(engine_of(tiny_model(), threads))
+
+
+def told_by(teller: Engine) -> list[int]:
     steps = teller.stream_tokens([[1, 2, 3]], [0], Sampling(30, 0.8, 20), EOS)
     return [token for (token,) in steps]
 
@@ -295,13 +296,10 @@ def test_denormals_that_are_zero_and_another_rounding_change_nothing() -> None:
 
 def test_a_forked_process_tells_the_same() -> None:
     expected = some_story()
-    model = tiny_model()
-    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
-    teller = Engine(weights, model.config, threads=2)
+    teller = engine_of(tiny_model(), threads=2)
     read, write = os.pipe()
     if not (child := os.fork()):
-        steps = teller.stream_tokens([[1, 2, 3]], [0], Sampling(30, 0.8, 20), EOS)
-        os.write(write, repr([token for (token,) in steps]).encode())
+        os.write(write, repr(told_by(teller)).encode())
         os._exit(0)
     os.close(write)
     os.waitpid(child, 0)

@@ -59,7 +59,7 @@ typedef struct {
     Floats part[PARTS];
 } Sum;
 
-// --- what the caller lays out; engine.py has the same structures ------------------------------------------
+// --- what the caller lays out; interface.py has the same structures ---------------------------------------
 
 // y = W x + b. int8 weights have a scale for each row; float32 weights have none.
 typedef struct {

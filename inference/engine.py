@@ -10,12 +10,10 @@ else is told. PyTorch (decoding.py) computes the same but for rounding, with oth
 import ctypes
 import functools
 import hashlib
-import math
-import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import byref
 from pathlib import Path
 from typing import Any
 
@@ -25,90 +23,25 @@ from common.endings import Taught, read_taught
 from common.layout import map_weights
 from common.presets import ModelConfig
 from inference.compile import EngineError, load_library, open_library
+from inference.interface import (
+    CBlock,
+    CDraw,
+    CEmbedding,
+    CLinear,
+    CModel,
+    CNorm,
+    CRoom,
+    CStep,
+    CText,
+    Helpers,
+    declare,
+    padded,
+    zeros,
+)
 from inference.sampling import Sampling
 
-MOST_TOKENS, MOST_COLS, SUMS = 64, 8192, 16  # as in engine.c
-PATIENCE = 20_000  # looks for work before a helper sleeps: about a millisecond
+MOST_TOKENS, MOST_COLS = 64, 8192  # as in engine.c
 Weights = Mapping[str, np.ndarray]
-
-
-class _Linear(Structure):
-    _fields_ = (
-        *(("weight", c_void_p), ("scale", c_void_p), ("bias", c_void_p)),
-        *(("rows", c_int32), ("cols", c_int32)),
-    )
-
-
-class _Embedding(Structure):
-    _fields_ = (("weight", c_void_p), ("scale", c_void_p))
-
-
-class _Norm(Structure):
-    _fields_ = (("weight", c_void_p), ("bias", c_void_p))
-
-
-class _Block(Structure):
-    _fields_ = (
-        *(("norm1", _Norm), ("norm2", _Norm), ("heads", POINTER(_Linear))),
-        *(("out_proj", _Linear), ("up", _Linear), ("down", _Linear)),
-    )
-
-
-class _Model(Structure):
-    _fields_ = (
-        *((name, c_int32) for name in ("vocab_size", "context_length", "embedding_dim")),
-        *(("num_layers", c_int32), ("num_heads", c_int32), ("tokens", _Embedding), ("positions", _Embedding)),
-        *(("blocks", POINTER(_Block)), ("norm", _Norm), ("output", _Linear)),
-    )
-
-
-class _Text(Structure):
-    _fields_ = (("cache", c_void_p), ("room", c_int32))
-
-
-class _Draw(Structure):
-    _fields_ = (
-        *(("rows", c_int32), ("top_k", c_int32), ("strength", c_float), ("temperature", c_float)),
-        *(("top_p", c_float), ("seed", c_uint32), ("place", c_uint32), ("token", c_int32)),
-    )
-
-
-class _Step(Structure):
-    _fields_ = (
-        *((name, c_void_p) for name in ("texts", "token", "text", "position", "asking", "draws", "logits")),
-        *(("n", c_int32), ("num_draws", c_int32)),
-    )
-
-
-class _Room(Structure):
-    _fields_ = tuple((name, c_void_p) for name in ("x", "normed", "mixed", "q", "wide", "whole", "scale"))
-
-
-def _padded(width: int) -> int:
-    return -(-width // SUMS) * SUMS
-
-
-def _zeros(*shape: int, of: Any = np.float32) -> np.ndarray:
-    """From the start of a cache line, so that vectors lie in one."""
-    size = math.prod(shape) * np.dtype(of).itemsize
-    room = np.zeros(size + 63, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(of).reshape(shape)
-
-
-def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    for name, result, arguments in (
-        ("engine_scratch", c_int32, [c_void_p]),
-        ("engine_instructions", c_char_p, []),
-        ("engine_pool_bytes", c_int64, []),
-        ("engine_step", None, [c_void_p] * 5),
-        ("engine_help", None, [c_void_p, c_void_p, c_int64]),
-        ("engine_is_idle", c_int32, [c_void_p]),
-        ("engine_close", None, [c_void_p]),
-    ):
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 class Text:
@@ -117,7 +50,7 @@ class Text:
     def __init__(self, engine: "Engine", ids: Sequence[int], room: int) -> None:
         c = engine.config
         self.ids, self.read = list(ids), 0
-        self.cache = _zeros(c.num_layers, 2, c.num_heads, room, _padded(c.embedding_dim // c.num_heads))
+        self.cache = zeros(c.num_layers, 2, c.num_heads, room, padded(c.embedding_dim // c.num_heads))
 
     def unread(self, context: int) -> list[tuple[int, int]]:
         """The next tokens and their positions. Past the context every position moves: all is read again."""
@@ -162,12 +95,12 @@ class Engine:
         self._library = library or load_engine()
         self._held: list[Any] = []
         self._model = self._lay_out(weights)
-        head = c.num_heads * _padded(c.embedding_dim // c.num_heads)
-        width, wide = _padded(c.embedding_dim), _padded(4 * c.embedding_dim)
-        floats = [_zeros(MOST_TOKENS, each) for each in (width, width, width, head, wide, 1)]
+        head = c.num_heads * padded(c.embedding_dim // c.num_heads)
+        width, wide = padded(c.embedding_dim), padded(4 * c.embedding_dim)
+        floats = [zeros(MOST_TOKENS, each) for each in (width, width, width, head, wide, 1)]
         *places, scale = map(self._address, floats)
-        self._room = _Room(*places, self._address(_zeros(MOST_TOKENS, wide, of=np.int16)), scale)
-        self._scratch = _zeros(self._library.engine_scratch(byref(self._model)))
+        self._room = CRoom(*places, self._address(zeros(MOST_TOKENS, wide, of=np.int16)), scale)
+        self._scratch = zeros(self._library.engine_scratch(byref(self._model)))
         self._lock = threading.Lock()
         self._used: list[Any] = []  # by earlier steps, and perhaps by a helper that is late
         self._helpers = Helpers(self._library, threads - 1, len(self._scratch)) if threads > 1 else None
@@ -189,7 +122,7 @@ class Engine:
         self._held.append(array)
         return array.ctypes.data
 
-    def _lay_out(self, weights: Weights) -> _Model:
+    def _lay_out(self, weights: Weights) -> CModel:
         c = self.config
         H, C, V = c.num_heads, c.embedding_dim, c.vocab_size
         used = set()
@@ -210,19 +143,19 @@ class Engine:
             weight = find(f"{name}.weight", rows, cols, kinds=(np.int8 if is_int8 else np.float32,))
             return weight, find(f"{name}.scale", rows) if is_int8 else None
 
-        def linear(name: str, rows: int, cols: int) -> _Linear:
-            return _Linear(*scaled(name, rows, cols), find(f"{name}.bias", rows), rows, cols)
+        def linear(name: str, rows: int, cols: int) -> CLinear:
+            return CLinear(*scaled(name, rows, cols), find(f"{name}.bias", rows), rows, cols)
 
-        def norm(name: str) -> _Norm:
-            return _Norm(find(f"{name}.weight", C), find(f"{name}.bias", C))
+        def norm(name: str) -> CNorm:
+            return CNorm(find(f"{name}.weight", C), find(f"{name}.bias", C))
 
-        blocks = (_Block * c.num_layers)()
+        blocks = (CBlock * c.num_layers)()
         for i in range(c.num_layers):
             block = f"blocks.{i}"
             names = [f"{block}.mha.heads.{h}.{part}" for part in "qkv" for h in range(H)]
-            heads = (_Linear * (3 * H))(*(linear(name, C // H, C) for name in names))
+            heads = (CLinear * (3 * H))(*(linear(name, C // H, C) for name in names))
             self._held.append(heads)
-            blocks[i] = _Block(
+            blocks[i] = CBlock(
                 norm(f"{block}.layer_norm1"),
                 norm(f"{block}.layer_norm2"),
                 heads,
@@ -231,10 +164,10 @@ class Engine:
                 linear(f"{block}.feed_forward.layers.2", C, 4 * C),
             )
         self._held.append(blocks)
-        model = _Model(
+        model = CModel(
             *(V, c.context_length, C, c.num_layers, H),
-            _Embedding(*scaled("embeddings.token_embedding", V, C)),
-            _Embedding(*scaled("embeddings.pos_embedding", c.context_length, C)),
+            CEmbedding(*scaled("embeddings.token_embedding", V, C)),
+            CEmbedding(*scaled("embeddings.pos_embedding", c.context_length, C)),
             blocks,
             norm("layer_norm"),
             linear("output_layer", V, C),
@@ -292,7 +225,7 @@ class Engine:
         for i in range(0, len(before), MOST_TOKENS):
             self.step(before[i : i + MOST_TOKENS], ())
         draws = [
-            _Draw(
+            CDraw(
                 *(len(story.texts), min(how.top_k or V, V), how.ending_strength, how.temperature),
                 *(how.top_p, story.seed, story.told),
             )
@@ -306,7 +239,7 @@ class Engine:
                 text.ids.append(draw.token)
         return [draw.token for draw in draws]
 
-    def step(self, tokens: Sequence[tuple[Text, int, int]], draws: Sequence[_Draw]) -> np.ndarray:
+    def step(self, tokens: Sequence[tuple[Text, int, int]], draws: Sequence[CDraw]) -> np.ndarray:
         """Read at most MOST_TOKENS tokens, each with its text and position. What `draws` draw behind are the
         last ones. Sets the draws' tokens, and returns the logits that they came from, (draws, V) float32."""
         V, context = self.config.vocab_size, self.config.context_length
@@ -324,11 +257,11 @@ class Engine:
         if positions.max() >= context or any(draw.rows < 1 or not 1 <= draw.top_k <= V for draw in draws):
             raise ValueError("a position or a draw is out of range")
         asking = np.arange(len(tokens) - rows, len(tokens), dtype=np.int32)
-        caches = [_Text(text.cache.ctypes.data, text.cache.shape[3]) for text in texts]
-        laid_out = (_Text * len(texts))(*caches)
-        drawn = (_Draw * len(draws))(*draws)
+        caches = [CText(text.cache.ctypes.data, text.cache.shape[3]) for text in texts]
+        laid_out = (CText * len(texts))(*caches)
+        drawn = (CDraw * len(draws))(*draws)
         logits = np.empty((len(draws), V), np.float32)
-        step = _Step(
+        step = CStep(
             ctypes.addressof(laid_out),
             *(array.ctypes.data for array in (ids, of, positions, asking)),
             ctypes.addressof(drawn),
@@ -348,48 +281,10 @@ class Engine:
         return logits
 
 
-class Helpers:
-    """Threads that compute pieces of whatever step is done, and sleep when there is none for a while."""
-
-    def __init__(self, library: ctypes.CDLL, count: int, scratch: int) -> None:
-        self._library = library
-        self._memory = np.zeros(library.engine_pool_bytes() // 8, np.uint64)
-        self._pool = self._memory.ctypes.data
-        self._awake = threading.Event()
-        self._closed = False
-        self._process = os.getpid()
-        self._threads = [
-            threading.Thread(target=self._help, args=[_zeros(scratch)], daemon=True) for _ in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _help(self, scratch: np.ndarray) -> None:
-        while not self._closed:
-            self._library.engine_help(self._pool, scratch.ctypes.data, PATIENCE)
-            if not self._closed:
-                self._awake.clear()
-                self._awake.wait()
-
-    def wake(self) -> int | None:
-        """The pool for a step; None in a process that was forked, where no thread is left to help."""
-        if self._process != os.getpid():
-            return None
-        self._awake.set()
-        return self._pool
-
-    def close(self) -> None:
-        self._closed = True
-        self._library.engine_close(self._pool)
-        self._awake.set()
-        for thread in self._threads:
-            thread.join()
-
-
 @functools.cache
 def load_engine() -> ctypes.CDLL:
     """The compiled engine. Raises EngineError if there is none that computes as it must."""
-    library = _declare(load_library())
+    library = declare(load_library())
     if answer(library) != KNOWN_ANSWER:
         raise EngineError("it computes otherwise than it must on this machine; remove it from the cache")
     return library
@@ -397,7 +292,7 @@ def load_engine() -> ctypes.CDLL:
 
 def is_right(file: str) -> bool:
     """Whether a library gives the known answer."""
-    return answer(_declare(open_library(Path(file)))) == KNOWN_ANSWER
+    return answer(declare(open_library(Path(file)))) == KNOWN_ANSWER
 
 
 KNOWN_ANSWER = "f7810e9cb389094f4fcedd7415e62d9d"
@@ -452,6 +347,6 @@ def answer(library: ctypes.CDLL) -> str:
         for _ in range(3):
             digest.update(bytes(engine.next_tokens(stories)))
         last = [(text, text.ids[-1], len(text.ids) - 1) for story in stories for text in story.texts]
-        draws = [_Draw(2, config.vocab_size, 1.5, 0.8, 1.0, story.seed, 3) for story in stories]
+        draws = [CDraw(2, config.vocab_size, 1.5, 0.8, 1.0, story.seed, 3) for story in stories]
         digest.update(engine.step(last, draws).tobytes())
     return digest.hexdigest()

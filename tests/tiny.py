@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from common.int8 import quantize
-from inference.engine import Engine, Text, _Draw
+from inference.engine import Engine, Text
+from inference.interface import CDraw
 from model import GPT2
 
 TINY: dict[str, Any] = dict(
@@ -38,9 +39,9 @@ def engine_of(model: GPT2, threads: int = 1, **others: np.ndarray) -> Engine:
     return Engine(weights | others, model.config, threads, model.taught)
 
 
-def a_draw(**changes: Any) -> _Draw:
+def a_draw(**changes: Any) -> CDraw:
     """Of the likeliest token."""
-    return _Draw(**{"rows": 1, "top_k": 1, "strength": 1.0, "temperature": 0.0, "top_p": 1.0, **changes})
+    return CDraw(**{"rows": 1, "top_k": 1, "strength": 1.0, "temperature": 0.0, "top_p": 1.0, **changes})
 
 
 def logits_behind(engine: Engine, ids: Sequence[int]) -> np.ndarray:

@@ -87,10 +87,8 @@ def test_a_model_of_three_endings_is_asked_for_one_of_them(cache: Path) -> None:
 
 
 def test_without_a_seed_each_story_is_another(address: str) -> None:
-    stories = [call(address, "story", ["a dog", "sad", 0.7, 20, 1, None])[1][0] for _ in range(2)]
-    assert stories[0]["seed"] != stories[1]["seed"]
-    assert stories[0]["text"] != stories[1]["text"]
-    assert not stories[0]["complete"]
+    one, other = (call(address, "story", ["a dog", "sad", 0.7, 20, 1, None])[1][0] for _ in range(2))
+    assert one["seed"] != other["seed"]
 
 
 @pytest.mark.parametrize("topic", HOSTILE)

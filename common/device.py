@@ -1,5 +1,7 @@
 """Which device and precision to compute with, and how much memory that took."""
 
+from common.threads import usable_cores
+
 import os
 import re
 import sys
@@ -8,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from joblib import cpu_count  # affinity and cgroup limits count
 
 from common.errors import InputError, one_line
 
@@ -35,7 +36,7 @@ def choose_compute(name: str, local_rank: int = 0) -> Compute:
     even where a container may use two. Raises InputError if there is no such device here, or if "auto" would
     leave a GPU idle whose driver is there.
     """
-    if (cores := cpu_count()) < torch.get_num_threads():
+    if (cores := usable_cores()) < torch.get_num_threads():
         torch.set_num_threads(cores)
     wanted = name
     if name == "auto":

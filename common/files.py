@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from common.errors import InputError, one_line
 
 TEMPORARY = ".tmp"  # the end of the hidden names that files are written under
@@ -45,6 +43,8 @@ def make_writable(folder: Path) -> None:
 def locked(file: Path, what: str) -> Iterator[None]:
     """Within the block, no other process is in one with the same `file`. The kernel sees to it, so a process
     that was killed holds nothing. Raises InputError, naming `what`, if another one is."""
+    from filelock import FileLock, Timeout  # which imports asyncio
+
     lock = FileLock(file, timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()

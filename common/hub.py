@@ -11,11 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
 from common.errors import InputError
-from common.retry import with_retries
+
+# huggingface_hub takes a fifth of a second to import: only where it is used
 
 NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", re.ASCII)
 
@@ -35,6 +33,10 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
 
     Where the Hub cannot be reached, the commit that it was at when it last could be; huggingface_hub says so.
     """
+    from huggingface_hub import HfApi
+
+    from common.retry import with_retries
+
     repo_id, _, revision = name.partition("@")
     ask = functools.partial(HfApi().resolve_revision, repo_id, repo_type=repo_type, revision=revision or None)
     if not Path(name).parent.exists():
@@ -50,6 +52,11 @@ def fetch(name: str, repo_type: str, choose: Callable[[list[str]], list[str]] = 
 
     It lies in the Hub's cache; what is there already is used without the network. Says where it came from.
     """
+    from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download, try_to_load_from_cache
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    from common.retry import with_retries
+
     repo_id, commit = resolve(name, repo_type)
     where: dict[str, Any] = dict(repo_id=repo_id, repo_type=repo_type, revision=commit)
     try:

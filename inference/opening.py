@@ -1,12 +1,12 @@
 """A checkpoint, ready to tell stories: by the engine on a CPU, by PyTorch on a GPU or without an engine."""
 
+from common.threads import usable_cores
+
 import os
 import platform
 import sys
 from pathlib import Path
 from typing import NamedTuple
-
-from joblib import cpu_count  # affinity and cgroup limits count
 
 from common.checkpoints import locate
 from common.errors import CheckpointError, InputError
@@ -40,7 +40,7 @@ def open_model(name: str, device: str) -> Opened:
                     f"{file.name} is no .safetensors file; `python quantize.py --checkpoint {name}`, which "
                     "needs PyTorch, makes one"
                 )
-            engine = Engine.from_file(file, cpu_count())
+            engine = Engine.from_file(file, usable_cores())
         except (EngineError, CheckpointError) as error:
             why_not = str(error)
         else:

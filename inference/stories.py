@@ -1,12 +1,10 @@
 """Requests to stories: prompts, text as it comes (`stream_story`), many stories at once (`tell_stories`)."""
 
 import codecs
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
-from tqdm import tqdm
 
 from common.errors import InputError
 from dataset import check_prompt, format_instruction, get_tokenizer, other_endings
@@ -178,8 +176,12 @@ def tell_batches(
 ) -> Iterator[Story]:
     """The same, as soon as those that are told together are."""
     eos = model.config.vocab_size - 1 if eos_id is None else eos_id
-    starts = range(0, len(requests), LARGEST_BATCH)
-    for start in tqdm(starts, desc=progress, unit=" batches", leave=False, disable=progress is None):
+    starts: Iterable[int] = range(0, len(requests), LARGEST_BATCH)
+    if progress:
+        from tqdm import tqdm
+
+        starts = tqdm(starts, desc=progress, unit=" batches", leave=False)
+    for start in starts:
         batch = requests[start : start + LARGEST_BATCH]
         seeds = [request.seed for request in batch]
         prompts, others = encode_requests(model, batch, sampling.ending_strength)

@@ -3,6 +3,9 @@
 import clean_environment
 
 # isort: split
+from common.threads import usable_cores
+
+# isort: split
 import os
 import shutil
 import signal
@@ -10,7 +13,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import joblib
 import pytest
 from hypothesis import settings
 
@@ -40,7 +42,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses = 0
     if clean_environment.WORKER or not config.pluginmanager.hasplugin("xdist"):
         return
-    cores = joblib.cpu_count()
+    cores = usable_cores()
     if config.option.numprocesses in (None, "auto", "logical"):
         config.option.numprocesses = 0 if config.option.usepdb else min(cores, MOST_WORKERS)
         config.option.dist = "worksteal"

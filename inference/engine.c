@@ -421,7 +421,12 @@ INLINE Ints add_products(Ints s, const int8_t *w, const int16_t *x) {
 #endif
 #elif defined(__AVX2__)
     __m256i a = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
-    return s + (Ints)_mm256_madd_epi16(a, _mm256_loadu_si256((const __m256i *)x));
+    __m256i b = _mm256_loadu_si256((const __m256i *)x);
+#if defined(__AVXVNNI__)
+    return (Ints)_mm256_dpwssd_avx_epi32((__m256i)s, a, b);
+#else
+    return s + (Ints)_mm256_madd_epi16(a, b);
+#endif
 #elif defined(__SSE2__)
     __m128i a = _mm_loadl_epi64((const __m128i *)w);
     a = _mm_srai_epi16(_mm_unpacklo_epi8(a, a), 8);

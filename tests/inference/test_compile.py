@@ -32,6 +32,7 @@ BUILDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gcc": (("gcc",), ()),
     "gcc, for this processor": (("gcc",), (NATIVE,)),
     "gcc, AVX2": (("gcc",), ("-mavx2",)),
+    "gcc, AVX2 VNNI": (("gcc",), ("-mavx2", "-mavxvnni")),
     "gcc, AVX-512": (("gcc",), ("-mavx512f", "-mavx512bw")),
     "gcc, plain C": (("gcc",), ("-U__SSE2__", "-U__ARM_NEON")),
     "gcc, without optimisation": (("gcc",), ("-O0",)),
@@ -55,7 +56,7 @@ def needs(*programs: str) -> None:
 def test_every_build_tells_the_same_stories_bit_for_bit(build: str, tmp_path: Path) -> None:
     compiler, flags = BUILDS[build]
     needs("ziglang" if compiler == ZIG else compiler[0])
-    instructions = {"gcc, AVX2": "avx2", "gcc, AVX-512": "avx512bw"}.get(build)
+    instructions = {"gcc, AVX2": "avx2", "gcc, AVX2 VNNI": "avx_vnni", "gcc, AVX-512": "avx512bw"}.get(build)
     if instructions and instructions not in compiling.processor().split():
         pytest.skip(f"this processor has no {instructions}")
     subprocess.run([*compiler, *PROGRAM, *flags, str(STORY), "-o", str(tmp_path / "story")], check=True)
@@ -66,7 +67,9 @@ def test_every_build_tells_the_same_stories_bit_for_bit(build: str, tmp_path: Pa
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86 processors")
-@pytest.mark.parametrize("name", ["x86-64", "haswell", "znver3", "icelake-server", "sapphirerapids"])
+@pytest.mark.parametrize(
+    "name", ["x86-64", "haswell", "znver3", "alderlake", "icelake-server", "sapphirerapids"]
+)
 def test_it_compiles_for_processors_that_are_not_here(name: str, tmp_path: Path) -> None:
     needs("gcc")
     flags = [flag for flag in FLAGS if flag != "-shared"]

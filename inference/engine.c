@@ -50,6 +50,7 @@ enum {
     MOST_TOKENS = 64,      // of one call
     MOST_COLS = 8192,      // 127 * LARGEST * MOST_COLS fits in 31 bits
     MOST_CONTEXT = 8192,
+    TILE = WIDTH == 64 ? 16 : 4,  // dot products at once, as many as there are registers for
     ROWS = 64,             // of a weight matrix, computed by one thread at a time
     AHEAD = 2048,          // bytes of weights that are fetched while others are multiplied
     LARGEST = 2047,        // an input rounded to 12 bits: 16 times as fine as int8
@@ -134,6 +135,11 @@ typedef struct {
 // --- floats -----------------------------------------------------------------------------------------------
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)  // which must not begin before it knows how often
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 static int32_t padded(int32_t n) { return (n + SUMS - 1) / SUMS * SUMS; }
 
@@ -397,17 +403,18 @@ static int32_t rows_of(const Phase *phase, int32_t piece, int32_t *part, int32_t
     return rows - *first < ROWS ? rows - *first : ROWS;
 }
 
-// Four dot products at once, of rows of weights with rows of inputs, which may be the same ones.
-INLINE void dots(const float *const w[4], const float *const x[4], int32_t n, Four folded[4]) {
-    Sum s[4] = {0};
+// The dot products of `rows` rows of weights with `tokens` rows of inputs, (rows, tokens), at once.
+INLINE void dots(const float *const w[], int rows, const float *const x[], int tokens, int32_t n, Four *folded) {
+    Sum s[TILE] = {0};
     int32_t i = 0;
     for (; i + SUMS <= n; i += SUMS)
         for (int p = 0; p < PARTS; p++)
-            for (int j = 0; j < 4; j++) s[j].part[p] += load(w[j] + i + p * LANES) * load(x[j] + i + p * LANES);
+            UNROLL for (int j = 0; j < rows * tokens; j++)
+                s[j].part[p] += load(w[j / tokens] + i + p * LANES) * load(x[j % tokens] + i + p * LANES);
     for (; i < n; i += LANES)
-        for (int j = 0; j < 4; j++)
-            s[j].part[i % SUMS / LANES] += load_some(w[j] + i, n - i) * load(x[j] + i);
-    for (int j = 0; j < 4; j++) folded[j] = fold(s[j]);
+        UNROLL for (int j = 0; j < rows * tokens; j++)
+            s[j].part[i % SUMS / LANES] += load_some(w[j / tokens] + i, n - i) * load(x[j % tokens] + i);
+    UNROLL for (int j = 0; j < rows * tokens; j++) folded[j] = fold(s[j]);
 }
 
 // s + the products of 2 LANES weights and inputs. Whole numbers may be added in any order.
@@ -450,19 +457,22 @@ INLINE FourInts fold_whole(Ints s) {
     return v[0];
 }
 
-INLINE void whole_dots(const int8_t *const w[4], const int16_t *const x[4], int32_t n, FourInts folded[4]) {
-    Ints s[4] = {0};
+INLINE void whole_dots(const int8_t *const w[], int rows, const int16_t *const x[], int tokens, int32_t n,
+                       FourInts *folded) {
+    Ints s[TILE] = {0};
     int32_t i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES)
-        for (int j = 0; j < 4; j++) s[j] = add_products(s[j], w[j] + i, x[j] + i);
-    for (int j = 0; j < 4 && i < n; j++) {
+        UNROLL for (int j = 0; j < rows * tokens; j++)
+            s[j] = add_products(s[j], w[j / tokens] + i, x[j % tokens] + i);
+    UNROLL for (int j = 0; j < rows * tokens; j++) {
+        if (i == n) break;
         int8_t last_w[2 * LANES] = {0};
         int16_t last_x[2 * LANES] = {0};
-        memcpy(last_w, w[j] + i, (size_t)(n - i));
-        memcpy(last_x, x[j] + i, 2 * (size_t)(n - i));
+        memcpy(last_w, w[j / tokens] + i, (size_t)(n - i));
+        memcpy(last_x, x[j % tokens] + i, 2 * (size_t)(n - i));
         s[j] = add_products(s[j], last_w, last_x);
     }
-    for (int j = 0; j < 4; j++) folded[j] = fold_whole(s[j]);
+    UNROLL for (int j = 0; j < rows * tokens; j++) folded[j] = fold_whole(s[j]);
 }
 
 // y[j] = four rows of weights times the input of token t + j: of one token, or of four.
@@ -471,12 +481,12 @@ INLINE void product(const Phase *phase, const void *const w[4], int32_t t, int32
     const float *const *v = (const float *const *)w, *x = phase->from + (int64_t)t * width;
     Four f[4][4];
     if (tokens == 1) {
-        dots(v, (const float *[4]){x, x, x, x}, cols, f[0]);
+        dots(v, 4, &x, 1, cols, f[0]);
         y[0] = finish(f[0][0], f[0][1], f[0][2], f[0][3]);
         return;
     }
     const float *four[4] = {x, x + width, x + 2 * width, x + 3 * width};
-    for (int i = 0; i < 4; i++) dots((const float *[4]){v[i], v[i], v[i], v[i]}, four, cols, f[i]);
+    for (int i = 0; i < 4; i += TILE / 4) dots(v + i, TILE / 4, four, 4, cols, f[i]);
     for (int j = 0; j < 4; j++) y[j] = finish(f[0][j], f[1][j], f[2][j], f[3][j]);
 }
 
@@ -487,11 +497,11 @@ INLINE void whole_product(const Phase *phase, const void *const w[4], int32_t t,
     const int16_t *x = phase->room->whole + (int64_t)t * width;
     FourInts f[4][4], sums[4];
     if (tokens == 1) {
-        whole_dots(v, (const int16_t *[4]){x, x, x, x}, cols, f[0]);
+        whole_dots(v, 4, &x, 1, cols, f[0]);
         sums[0] = finish_whole(f[0][0], f[0][1], f[0][2], f[0][3]);
     } else {
         const int16_t *four[4] = {x, x + width, x + 2 * width, x + 3 * width};
-        for (int i = 0; i < 4; i++) whole_dots((const int8_t *[4]){v[i], v[i], v[i], v[i]}, four, cols, f[i]);
+        for (int i = 0; i < 4; i += TILE / 4) whole_dots(v + i, TILE / 4, four, 4, cols, f[i]);
         for (int j = 0; j < 4; j++) sums[j] = finish_whole(f[0][j], f[1][j], f[2][j], f[3][j]);
     }
     for (int j = 0; j < tokens; j++) y[j] = __builtin_convertvector(sums[j], Four);
@@ -601,7 +611,7 @@ static void attend(const Phase *phase, int32_t piece, float *scratch) {
         const float *k[4];
         for (int j = 0; j < 4; j++) k[j] = keys + (int64_t)(i + j < seen ? i + j : seen - 1) * width;
         Four f[4];
-        dots(k, (const float *[4]){q, q, q, q}, width, f);
+        dots(k, 4, &q, 1, width, f);
         Four scores = finish(f[0], f[1], f[2], f[3]) * scale;
         memcpy(weights + i, &scores, sizeof scores);
         for (int j = 0; j < 4; j++) most = scores[j] > most ? scores[j] : most;

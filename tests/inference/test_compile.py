@@ -39,7 +39,7 @@ BUILDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gcc, sanitized": (("gcc",), ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")),
     "clang": (("clang",), ()),
     "clang, for this processor": (("clang",), (NATIVE,)),
-    "zig, for this processor": (ZIG, ("-mcpu=native",)),
+    "zig, for this processor": (ZIG, ("-mcpu=native",)),  # its first start takes long
 }
 
 
@@ -52,7 +52,10 @@ def needs(*programs: str) -> None:
             pytest.skip(f"{name} is not installed")
 
 
-@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize(
+    "build",
+    [pytest.param(name, marks=[pytest.mark.slow] if name.startswith("zig") else []) for name in BUILDS],
+)
 def test_every_build_tells_the_same_stories_bit_for_bit(build: str, tmp_path: Path) -> None:
     compiler, flags = BUILDS[build]
     needs("ziglang" if compiler == ZIG else compiler[0])
@@ -80,6 +83,7 @@ def test_it_compiles_for_processors_that_are_not_here(name: str, tmp_path: Path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_webassembly_tells_them_too(tmp_path: Path) -> None:
     needs("ziglang", "wasmtime")
     import wasmtime

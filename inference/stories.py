@@ -111,15 +111,33 @@ def stream_ids(
         yield step.tolist()
 
 
-def stream_text(tokens: Iterator[int], vocab_size: int) -> Generator[str, None, None]:
-    """Ids -> pieces of text as soon as they are whole characters."""
-    tokenizer = get_tokenizer(vocab_size)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for token in tokens:
-        if piece := decoder.decode(tokenizer.decode_single_token_bytes(token)):
-            yield piece
-    if piece := decoder.decode(b"", final=True):
-        yield piece
+class Draft:
+    """A story to which tokens are added: its text is as many of them as make whole characters."""
+
+    def __init__(self, seed: int, vocab_size: int, eos_id: int) -> None:
+        self._seed, self._eos_id = seed, eos_id
+        self._tokenizer = get_tokenizer(vocab_size)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text, self._tokens = "", 0
+        self.complete = False
+
+    def add(self, token: int) -> bool:
+        """Whether there is more text. From the end of text on, there is not."""
+        self.complete = self.complete or token == self._eos_id
+        if self.complete:
+            return False
+        self._tokens += 1
+        piece = self._decoder.decode(self._tokenizer.decode_single_token_bytes(token))
+        self._text += piece
+        return bool(piece)
+
+    def end(self) -> Story:
+        """The whole of it, with what is no whole character."""
+        self._text += self._decoder.decode(b"", final=True)
+        return self.so_far()
+
+    def so_far(self) -> Story:
+        return Story(self._text, self._seed, self._tokens, self.complete)
 
 
 def stream_story(
@@ -132,21 +150,13 @@ def stream_story(
     eos = model.config.vocab_size - 1
     prompts, others = encode_requests(model, [request], sampling.ending_strength)
     steps = stream_ids(model, prompts, [request.seed], sampling, choose, eos, others)
-    ids: list[int] = []
-
-    def tokens() -> Iterator[int]:
-        for (token,) in steps:
-            ids.append(token)
-            if ids[-1] != eos:
-                yield ids[-1]
 
     def stories() -> Generator[Story, None, None]:
-        text = ""
-        for piece in stream_text(tokens(), model.config.vocab_size):
-            text += piece
-            yield Story(text, request.seed, len(ids), complete=False)
-        complete = ids[-1] == eos
-        yield Story(text, request.seed, len(ids) - complete, complete)
+        draft = Draft(request.seed, model.config.vocab_size, eos)
+        for (token,) in steps:
+            if draft.add(token):
+                yield draft.so_far()
+        yield draft.end()
 
     return stories()
 
@@ -187,9 +197,10 @@ def tell_batches(
         prompts, others = encode_requests(model, batch, sampling.ending_strength)
         steps = stream_ids(model, prompts, seeds, sampling, choose, eos, others)
         for row, seed in zip(zip(*steps, strict=True), seeds, strict=True):
-            ids = row[: row.index(eos)] if eos in row else row
-            text = "".join(stream_text(iter(ids), model.config.vocab_size))
-            yield Story(text, seed, len(ids), complete=eos in row)
+            draft = Draft(seed, model.config.vocab_size, eos)
+            for token in row:
+                draft.add(token)
+            yield draft.end()
 
 
 def check_top_k(top_k: int, model: Model) -> None:

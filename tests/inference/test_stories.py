@@ -14,7 +14,7 @@ from dataset import format_instruction, get_tokenizer, taught
 from generate import choose_token
 from inference import stories
 from inference.sampling import Sampling
-from inference.stories import Request, Story, encode_requests, stream_story, stream_text, tell_stories
+from inference.stories import Draft, Request, Story, encode_requests, stream_story, tell_stories
 from model import GPT2
 from tiny import CONTEXT, EOS, prepared, tiny_model
 
@@ -95,15 +95,21 @@ def test_ending_strength_runs_from_the_other_ending_to_the_asked_one_and_beyond(
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), st.sampled_from([300, 4096, 50257]))
 def test_pieces_of_text_are_whole_characters_and_together_the_text(text: str, vocab_size: int) -> None:
     ids = get_tokenizer(vocab_size).encode_ordinary(text)
-    pieces = list(stream_text(iter(ids), vocab_size))
-    assert "".join(pieces) == text
-    assert all(pieces)
+    draft = Draft(0, vocab_size, eos_id=-1)
+    for token in ids:
+        before = draft.so_far().text
+        assert draft.add(token) == (draft.so_far().text != before)
+        assert text.startswith(draft.so_far().text)
+    assert draft.end() == Story(text, 0, len(ids), complete=False)
 
 
 def test_a_text_that_is_cut_inside_a_character_says_so() -> None:
     text = "A fox \U0001f98a met a na\u00efve \u72d7."
     ids = get_tokenizer(300).encode_ordinary(text)
-    assert "".join(stream_text(iter(ids[:8]), 300)).endswith("\ufffd")  # cut inside the fox
+    draft = Draft(0, 300, eos_id=-1)
+    for token in ids[:8]:
+        draft.add(token)
+    assert draft.end().text.endswith("\ufffd")  # cut inside the fox
 
 
 @KINDS

@@ -3,79 +3,58 @@
     uv run --extra app python app.py                        # with the newest model that was trained here
     MODEL=you/my-stories PORT=8080 uv run --extra app python app.py
 
-Visitors wait in Gradio's queue. Four stories at a time are told by `stream_story`, token by token in turn;
-Stop, or leaving the page, ends one. The API tells the same ones. Nothing that a visitor types is logged or
-quoted, and of Gradio's routes only those that the page needs are open.
+All visitors' stories are told together (inference/together.py); Stop, or leaving the page, ends one. The API
+tells the same ones. What comes in passes serving/fence.py first. Nothing that a visitor types is logged or
+quoted.
 """
 
-import functools
+import html
 import json
 import os
-import re
-import socket
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-# Gradio would keep figures of 10,000 visits and sum them up after every story; it reads these at import.
-os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000"}
-os.environ.setdefault("PATH", os.defpath)  # what Gradio imports fails without one
-
-try:
-    import gradio as gr
-except Exception as error:  # when imported, it opens a client with the proxy that is set
-    said = "gradio cannot be imported; start with uv run --extra app; correct or unset ALL_PROXY, HTTPS_PROXY"
-    print(f"app.py: error: {said}, HTTP_PROXY, SSL_CERT_FILE ({error})", file=sys.stderr)
-    sys.exit(2)
-import uvicorn
 from fastapi import FastAPI
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.checkpoints import newest_checkpoint
 from common.cli import parse, run, setting
-from common.endings import either
-from common.errors import InputError
-from common.seeds import new_seed
+from common.errors import InputError, one_line
 from dataset import other_endings
 from generate import choose_token
-from inference.engine import Engine
 from inference.opening import open_model
-from inference.sampling import LARGEST_SEED, Sampling
-from inference.stories import Model, Request, Story, encode_requests, longest_prompt, stream_story
+from inference.sampling import Sampling
+from inference.stories import Request, Story, tell_stories
+from inference.together import SHARE, Together
+from serving.fence import Networks, networks
+from serving.jobs import gr  # gradio, imported with care
+from serving.server import build_server, listen, serve
+from serving.visit import (
+    FEWEST_TOKENS,
+    LONGEST_STORY,
+    LONGEST_TOPIC,
+    NAMES,
+    STRENGTHS,
+    TEMPERATURES,
+    card,
+    tell,
+)
 
 # What hosts set, as options; those of the command line come after them.
-ENVIRONMENT = {"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port", "DEVICE": "--device"}
+ENVIRONMENT = {
+    **{"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port", "DEVICE": "--device"},
+    **{"PROXIES": "--proxies", "SHARE": "--share"},
+}
 EXAMPLES = (
     "A little bear finds a red balloon in the forest.",
     "Lily and her cat plant a seed in the garden.",
     "Tom builds a boat, but the river is fast.",
     "a lost dog",
 )
-LONGEST_TOPIC = 500  # characters
-TEMPERATURES = 0.1, 1.4
-STRENGTHS = 0, 3
-FEWEST_TOKENS = 20
-MOST_AT_ONCE = 4  # stories; more are not told sooner
-LONGEST_QUEUE = 30
-LARGEST_REQUEST = 2**16  # bytes
-ROUTES = re.compile(  # of Gradio's others, some hand out or fetch files
-    r"/|/health|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static)/.*"
-    r"|/gradio_api/(info|startup-events|cancel|reset|queue/join|queue/data|heartbeat/\w+|call/story(/\w+)?)"
-)
-REFRESH_SECONDS = 0.05
-SESSIONS = 100  # pages of which Gradio remembers what it showed, some for an hour
-STYLE = """<style>
-.gradio-container .story textarea { font: 1.15rem/1.6 Georgia, serif; }
-@supports (field-sizing: content) {  /* as high as its story, at any width */
-    .gradio-container .story textarea { field-sizing: content; height: auto !important; }
-}
-.gradio-container .note p { font-size: 0.85rem; opacity: 0.8; }
-</style>"""
+LOOK = Path(__file__).parent / "assets" / "demo.css"
 
 
 @dataclass(frozen=True)
@@ -86,180 +65,126 @@ class Settings:
     host: str = setting("127.0.0.1", "address to listen on, 0.0.0.0 for all of them; or $HOST")
     port: int = setting(7860, "port to listen on; or $PORT", at_least=1, at_most=65535)
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one; or $DEVICE")
+    proxies: str = setting("", "addresses or networks of proxies that name a visitor's; or $PROXIES")
+    share: int = setting(
+        SHARE, "stories at once for one address; with a strength, two; or $SHARE", at_least=1
+    )
 
 
-def check_request(
-    model: Model,
-    topic: Any,
-    ending: Any,
-    temperature: Any,
-    max_tokens: Any,
-    ending_strength: Any,
-    seed: Any,
-) -> tuple[Request, Sampling]:
-    """What a visitor asked for, whatever came in. Raises InputError, with none of it quoted."""
-
-    def number(name: str, value: Any, least: float, most: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise InputError(f"{name}: must be a number from {least} to {most}")
-        return value
-
-    if not isinstance(topic, str) or len(topic) > LONGEST_TOPIC:
-        raise InputError(f"topic: must be a text of at most {LONGEST_TOPIC} characters")
-    if ending not in model.taught.endings:
-        raise InputError(f"ending: must be {either(model.taught.endings)}")
-    context = model.config.context_length
-    temperature = number("temperature", temperature, *TEMPERATURES)
-    max_tokens = int(number("max_tokens", max_tokens, FEWEST_TOKENS, context))
-    ending_strength = number("ending_strength", ending_strength, *STRENGTHS)
-    seed = new_seed() if seed is None else int(number("seed", seed, 0, LARGEST_SEED))
-    request = Request(topic, ending, seed)
-    prompts, others = encode_requests(model, [request], ending_strength)
-    room = context - longest_prompt(prompts, others)
-    return request, Sampling(min(max_tokens, room), temperature, ending_strength=ending_strength)
-
-
-def tell(model: Model, *asked: Any) -> Generator[Story, None, None]:
-    """A story as far as it is told, some twenty times a second. `asked` is what `check_request` takes.
-
-    Raises gr.Error, which the page and the API show.
-    """
-    try:
-        stories = stream_story(model, *check_request(model, *asked), choose_token)
-    except InputError as error:
-        raise gr.Error(str(error).removeprefix("--"), print_exception=False) from None
-    due = 0.0
-    for story in stories:
-        if story.complete or time.perf_counter() >= due:
-            yield story
-            due = time.perf_counter() + REFRESH_SECONDS
-    if not story.complete:
-        yield story
-
-
-class Page(gr.Blocks):
-    async def preprocess_data(
-        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
-    ) -> list[Any]:
-        """A visitor's values as they came; `check_request` looks at them. Gradio's own method would copy
-        files that they name into a folder that it serves, fetch addresses, keep all, and print what does not
-        fit."""
-        if block_fn.fn is None or len(inputs) != len(block_fn.inputs):
-            raise gr.Error("not a request that the page makes", print_exception=False)
-        return inputs
-
-
-def build_page(model: Model, name: str, at_once: int) -> gr.Blocks:
+def build_page(together: Together, name: str) -> gr.Blocks:
     """The page, and the API that tells the same stories. `name` is the model's."""
-    limits: Any = dict(concurrency_id="stories", concurrency_limit=at_once)
-    hidden: Any = dict(limits, api_visibility="private", show_progress="minimal")
-    box: Any = dict(label="Story", lines=8, max_lines=60, buttons=["copy"], elem_classes="story")
-    link = f"[{name}](https://huggingface.co/{name.split('@')[0]})"
+    model = together.model
     endings = model.taught.endings
+    context = model.config.context_length
+    shown = name  # visitors need not know where things are
     if Path(name).exists():
-        link = f"`{'/'.join(Path(name).parts[-2:])}`"  # visitors need not know where things are
-
-    with Page(title="Tiny Tales", analytics_enabled=False) as page:
-        gr.Markdown(f"# Tiny Tales\nSay what a story is about and how it ends; {link} tells it.")
+        shown = "/".join(Path(name).resolve().parts[1:][-2:])
+    with gr.Blocks(title="Tiny Tales", analytics_enabled=False) as page:
+        gr.HTML("<h1>Tiny Tales</h1><p>Say what a story is about and how it ends.</p>", elem_classes="top")
         topic = gr.Textbox(
             label="What is the story about?", placeholder="a lost dog", max_lines=6, max_length=LONGEST_TOPIC
         )
-        with gr.Row(equal_height=True):
+        with gr.Row():
             for example in EXAMPLES:  # gr.Examples would ask the server
                 button = gr.Button(example, size="sm", min_width=120)
                 button.click(None, outputs=topic, js=f"() => {json.dumps(example)}")
-        with gr.Row():
-            ending = gr.Radio(
-                [(e.capitalize(), e) for e in endings], value=endings[0], label="How does it end?"
-            )
-            temperature = gr.Slider(*TEMPERATURES, 0.7, step=0.1, label="Temperature")
+        ending = gr.Radio([(e.capitalize(), e) for e in endings], value=endings[0], label="How does it end?")
         with gr.Accordion("More", open=False):
-            context = model.config.context_length
-            max_tokens = gr.Slider(FEWEST_TOKENS, context, 200, step=1, label="Longest story, in tokens")
+            temperature = gr.Slider(*TEMPERATURES, 0.7, step=0.1, label="Temperature")
+            max_tokens = gr.Slider(
+                FEWEST_TOKENS, context, LONGEST_STORY, step=1, label="Longest story, in tokens"
+            )
             strength = gr.Slider(*STRENGTHS, 1, step=0.1, label="Ending strength")
             seed = gr.Number(None, precision=0, label="Seed", placeholder="a new one every time")
+        asked = [topic, ending, temperature, max_tokens, strength, seed]
         with gr.Row():
-            generate = gr.Button("Generate", variant="primary", min_width=140)
+            generate = gr.Button("Tell the story", variant="primary", min_width=140, elem_id="tell")
             stop = gr.Button("Stop", min_width=140)
             others = [  # one for each ending that was not asked for
                 gr.Button(other_label("another", endings), interactive=False, min_width=140)
                 for _ in endings[1:]
             ]
         told = gr.JSON(visible=False)  # what the first story was asked for
-        with gr.Row():
-            with gr.Column(min_width=320):
-                first = gr.Textbox(**box)
-                first_note = gr.Markdown(elem_classes="note")
-            with gr.Column(min_width=320, visible=False) as beside:
-                second = gr.Textbox(**box)
-                second_note = gr.Markdown(elem_classes="note")
-        gr.Markdown(
-            f"Told at a time: {at_once}. Places in the queue: {LONGEST_QUEUE}. What you type is not logged.",
-            elem_classes="note",
+        with gr.Row(elem_classes="stories"):
+            first = gr.HTML(elem_classes="told")
+            second = gr.HTML(elem_classes="told", visible=False)
+        gr.HTML(
+            f"<p>The stories are those of a small model, {html.escape(shown)}, and unread by anybody. "
+            "What you type is not logged.</p>",
+            elem_classes="bottom",
         )
 
-        def tell_first(*asked: Any) -> Iterator[dict[Any, Any]]:
-            start = time.perf_counter()
-            layout: dict[Any, Any] = {beside: gr.Column(visible=False)}
-            for button, other in zip(others, other_endings(asked[1], endings), strict=False):
-                layout[button] = gr.Button(other_label(other, endings), interactive=True)
-            for story in tell(model, *asked):
-                yield layout | {
-                    first: gr.Textbox(story.text, label=f"{asked[1].capitalize()} ending"),
-                    first_note: note(story, time.perf_counter() - start),
-                    told: [*asked[:-1], story.seed],
-                }
-                layout = {}
+        async def tell_first(visitor: gr.Request, *asked: Any) -> AsyncIterator[dict[Any, Any]]:
+            is_new = True
+            async for card, seed in cards(visitor, asked):
+                shown: dict[Any, Any] = {first: card, told: [*asked[:-1], seed]}
+                if is_new:
+                    shown[second] = gr.update(visible=False)
+                    for button, other in zip(others, other_endings(asked[1], endings), strict=True):
+                        shown[button] = gr.update(value=other_label(other, endings), interactive=True)
+                    is_new = False
+                yield shown
 
-        def tell_other(number: int, asked: Any) -> Iterator[dict[Any, Any]]:
-            start = time.perf_counter()
-            layout: dict[Any, Any] = {beside: gr.Column(visible=True)}
-            try:
-                topic, ending, temperature, max_tokens, strength, seed = asked
-                ending = other_endings(ending, endings)[number]
-            except (TypeError, ValueError):
-                raise gr.Error("tell a story first", print_exception=False) from None
-            for story in tell(model, topic, ending, temperature, max_tokens, strength, seed):
-                yield layout | {
-                    second: gr.Textbox(story.text, label=f"{ending.capitalize()} ending"),
-                    second_note: note(story, time.perf_counter() - start),
-                }
-                layout = {}
+        def tell_other(number: int) -> Any:
+            async def tell_it(visitor: gr.Request, asked: Any) -> AsyncIterator[Any]:
+                if not isinstance(asked, list) or len(asked) != len(NAMES) or asked[1] not in endings:
+                    raise gr.Error("tell a story first", print_exception=False)
+                topic, ending, *rest = asked
+                other = other_endings(ending, endings)[number]
+                async for card, _ in cards(visitor, (topic, other, *rest)):
+                    yield gr.update(value=card, visible=True)
 
-        def story(
+            return tell_it
+
+        async def cards(visitor: gr.Request, asked: Sequence[Any]) -> AsyncIterator[tuple[str, Any]]:
+            """What the page shows of a story, and its seed."""
+            start, story = time.perf_counter(), None
+            async for news in tell(together, visitor, asked):
+                story = news if isinstance(news, Story) else None
+                yield card(asked, news, time.perf_counter() - start), story.seed if story else asked[-1]
+            if story:
+                yield card(asked, story, time.perf_counter() - start, is_told=True), story.seed
+
+        async def story(
+            visitor: gr.Request,
             topic: str,
             ending: str,
             temperature: float = 0.7,
-            max_tokens: int = 200,
+            max_tokens: int = LONGEST_STORY,
             ending_strength: float = 1.0,
             seed: int | None = None,
-        ) -> Iterator[dict[str, Any]]:
-            """A story about `topic`, as far as it is told: `text`, `seed`, `tokens`, `complete`."""
-            for story in tell(model, topic, ending, temperature, max_tokens, ending_strength, seed):
-                yield asdict(story)
+        ) -> AsyncIterator[dict[str, Any]]:
+            """A story about `topic`, as far as it is told: `text`, `seed`, `tokens`, `complete`; before that,
+            how many are told before it."""
+            asked = (topic, ending, temperature, max_tokens, ending_strength, seed)
+            async for news in tell(together, visitor, asked):
+                if isinstance(news, Story):
+                    yield asdict(news)
 
+        event: Any = dict(api_visibility="private", show_progress="hidden")
         telling = gr.on(
-            [generate.click, topic.submit],
-            tell_first,
-            [topic, ending, temperature, max_tokens, strength, seed],
-            [first, first_note, told, *others, beside],
-            show_progress_on=first,
-            **hidden,
+            [generate.click, topic.submit], tell_first, asked, [first, told, *others, second], **event
         )
         telling_others = [
-            button.click(
-                functools.partial(tell_other, number),
-                told,
-                [second, second_note, beside],
-                show_progress_on=second,
-                **hidden,
-            )
-            for number, button in enumerate(others)
+            button.click(tell_other(number), told, second, **event) for number, button in enumerate(others)
         ]
         stop.click(None, cancels=[telling, *telling_others])
-        gr.api(story, **limits)
-    page.state_session_capacity = SESSIONS
-    return page.queue(max_size=LONGEST_QUEUE, api_open=False)
+        gr.api(story)
+        page.load(None, asked, asked, js=FROM_LINK).then(None, js=TELL_LINKED)
+    return page
+
+
+# A link's fragment stays in the browser: what a story is about reaches no log of a server.
+FROM_LINK = f"""(...values) => {{
+    const asked = new URLSearchParams(location.hash.slice(1));
+    addEventListener("hashchange", () => location.reload());
+    if (!asked.has("seed")) return [];
+    return {json.dumps(NAMES)}.map((name, i) => {{
+        const value = asked.get(name);
+        return value === null ? values[i] : i < 2 ? value : Number(value);
+    }});
+}}"""
+TELL_LINKED = """() => { if (location.hash.includes("seed=")) document.querySelector("#tell").click(); }"""
 
 
 def other_label(ending: str, endings: Sequence[str]) -> str:
@@ -267,80 +192,41 @@ def other_label(ending: str, endings: Sequence[str]) -> str:
     return "The other ending" if len(endings) == 2 else f"{ending.capitalize()} ending"
 
 
-def note(story: Story, seconds: float) -> str:
-    so_far = "" if story.complete else " so far"
-    return f"{story.tokens} tokens{so_far}, {story.tokens / seconds:,.0f} tokens/s, seed {story.seed}"
-
-
-class RequestFilter:
-    """Refuses, unread, what is larger than `LARGEST_REQUEST` or not for one of `ROUTES`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            if not ROUTES.fullmatch(scope["path"]) or b"deep_link" in scope["query_string"]:
-                await PlainTextResponse("not found", 404)(scope, receive, send)
-                return
-            if int(headers.get("content-length", 0)) > LARGEST_REQUEST or "transfer-encoding" in headers:
-                await PlainTextResponse("too large", 413)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-def build_server(model: Model, name: str, at_once: int) -> FastAPI:
-    """The page, its API, and /health, which answers when stories can be told: this is called with a model."""
-    server = FastAPI(openapi_url=None)
-    server.add_middleware(RequestFilter)
-
-    @server.get("/health")
-    def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    return gr.mount_gradio_app(
-        server,
-        build_page(model, name, at_once),
-        path="/",
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        head=STYLE,
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
+def build_demo(together: Together, name: str, proxies: Networks = ()) -> FastAPI:
+    return build_server(
+        build_page(together, name),
+        together.is_alive,
+        proxies,
+        head=f"<style>{LOOK.read_text('utf-8')}</style>",
+        theme=gr.themes.Base(
+            primary_hue="amber",
+            neutral_hue="stone",
+            text_size="lg",
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
     )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address. Raises InputError."""
-    try:
-        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except OSError as error:
-        raise InputError(f"--host {host} --port {port}: cannot listen there ({error.strerror})") from error
-    return listening
 
 
 def main(argv: list[str] | None = None) -> None:
     given = [f"{option}={value}" for name, option in ENVIRONMENT.items() if (value := os.environ.get(name))]
     settings = parse(Settings, given + (sys.argv[1:] if argv is None else argv), __doc__)
+    try:
+        proxies = networks(settings.proxies)
+    except ValueError as error:
+        raise InputError(f"--proxies {settings.proxies}: {one_line(error)}") from error
     listening = listen(settings.host, settings.port)
     name = settings.checkpoint or newest_checkpoint()
     model, how = open_model(name, settings.device)
-    at_once = MOST_AT_ONCE if isinstance(model, Engine) else 1
     if not model.taught.endings:
         raise InputError(f"--checkpoint {name}: was taught no endings to choose from; use generate.py")
     first = Request(EXAMPLES[0], model.taught.endings[0], seed=0)
-    list(stream_story(model, first, Sampling(max_new_tokens=FEWEST_TOKENS), choose_token))  # warms up
-    server = build_server(model, name, at_once)
-    address = f"http://{settings.host}:{settings.port}"
-    print(f"model {name} on {how}, {at_once} stories at a time, {address}", file=sys.stderr)
-    config = uvicorn.Config(
-        server, log_level="warning", access_log=False, forwarded_allow_ips="*", timeout_graceful_shutdown=3
-    )
-    uvicorn.Server(config).run([listening])
+    tell_stories(model, [first], Sampling(max_new_tokens=FEWEST_TOKENS), choose_token)  # warms up
+    together = Together(model, choose_token, settings.share)
+    server = build_demo(together, name, proxies)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"model {name} on {how}, http://{host}:{settings.port}", file=sys.stderr)
+    serve(server, listening, together.is_alive, proxies)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The web demo under load: 40 visitors at once, then 500 stories told to four who come again and again.
+"""The web demo under load: 40 visitors at once, 500 stories told to four who come again and again, strangers.
 
     uv run --extra app python -m benchmarks.load            # minutes, with the newest model here
 
-app.py runs in a process of its own; visitors speak to its API over loopback, and share the cores with it.
-While the 40 wait, the page is fetched again and again.
+app.py runs in a process of its own; visitors, each with an address that a proxy would name, speak to its API
+over loopback, and share the cores with it. While the 40 wait, the page is fetched again and again.
 """
 
 import asyncio
@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx2
 
@@ -39,6 +40,7 @@ class Settings:
     checkpoint: str | None = setting(None, "the model; default: as app.py chooses")
     visitors: int = setting(40, "who come at once", at_least=1)
     stories: int = setting(500, "told afterwards, over which memory is to stay as it is", at_least=8)
+    requests: int = setting(10_000, "of each kind that a stranger makes; 0: none", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def demo(checkpoint: str | None) -> Iterator[tuple[str, int]]:
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
     command += ["--checkpoint", checkpoint] if checkpoint else []
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, env=os.environ | {"PROXIES": "127.0.0.1"}) as process:
         try:
             address = f"http://127.0.0.1:{port}"
             while process.poll() is None:
@@ -80,7 +82,7 @@ async def visit(client: httpx2.AsyncClient, number: int, max_tokens: int = 200) 
     topic, ending, seed = TOPICS[number % len(TOPICS)], ENDINGS[number // len(TOPICS) % 2], number
     start = time.perf_counter()
     asked = {"data": [topic, ending, 0.7, max_tokens, 1.0, seed]}
-    joined = await client.post("/gradio_api/call/story", json=asked)
+    joined = await client.post("/gradio_api/call/story", json=asked, headers=of(number))
     if joined.status_code != 200:
         return Visit(topic, ending, seed, joined.status_code, None, 0.0, time.perf_counter() - start)
     event, first, text = "", 0.0, None
@@ -94,6 +96,11 @@ async def visit(client: httpx2.AsyncClient, number: int, max_tokens: int = 200) 
                 if event == "complete":
                     text = json.loads(value)[0]["text"]
     return Visit(topic, ending, seed, joined.status_code, text, first, time.perf_counter() - start)
+
+
+def of(number: int) -> dict[str, str]:
+    """The address of a visitor, in a header."""
+    return {"X-Forwarded-For": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
 
 
 @contextlib.asynccontextmanager
@@ -129,6 +136,49 @@ async def stream(address: str, pid: int, count: int, max_tokens: int = 200) -> l
     return held
 
 
+async def come_and_go(client: httpx2.AsyncClient, number: int, function: int) -> None:
+    session = {"session_hash": f"s{number}", "fn_index": function}
+    body = session | {"data": ["a dog", "sad", 0.7, 200, 1.0, number]}
+    joined = await client.post("/gradio_api/queue/join", json=body, headers=of(number))
+    if joined.status_code == 200:
+        await client.post("/gradio_api/cancel", json=session | joined.json())
+
+
+def ask(*asked: object) -> "Stranger":
+    """A job of the API whose stream is never opened."""
+    return lambda client, number, _: client.post(
+        "/gradio_api/call/story", json={"data": asked}, headers=of(number)
+    )
+
+
+# Given a client, a number of its own and that of the function behind the API.
+Stranger: TypeAlias = Callable[[httpx2.AsyncClient, int, int], Awaitable[object]]
+STRANGERS: dict[str, Stranger] = {
+    "the page": lambda client, *_: client.get("/"),
+    "no such page": lambda client, number, _: client.get(f"/gradio_api/file={number}"),
+    "not JSON": lambda client, *_: client.post("/gradio_api/queue/join", content=b"[" * 60_000),
+    "never read, fails": ask(""),
+    "never read, told": ask("a dog", "sad", 0.7, 20, 1.0, 0),
+    "join and cancel": come_and_go,
+}
+
+
+async def strangers(address: str, pid: int, kind: str, count: int) -> list[int]:
+    """`count` requests of a kind by eight at once; after each, the bytes that app.py holds."""
+    held = []
+    async with visitors(address) as client:
+        functions = (await client.get("/config")).json()["dependencies"]
+        (api,) = (each["id"] for each in functions if each["api_name"] == "story")
+
+        async def come_again(first: int) -> None:
+            for number in range(first, count, 8):
+                await STRANGERS[kind](client, number, api)
+                held.append(resident(pid))
+
+        await asyncio.gather(*map(come_again, range(8)))
+    return held
+
+
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -140,8 +190,8 @@ def main(argv: list[str] | None = None) -> None:
     with demo(settings.checkpoint) as (address, pid):
         visits, pages = asyncio.run(crowd(address, settings.visitors))
         answered = [visit for visit in visits if visit.text is not None]
-        refused = [visit for visit in visits if visit.status == 503]
-        print(f"{settings.visitors} visitors at once: {len(answered)} answered, {len(refused)} refused")
+        refused = len(visits) - len(answered)
+        print(f"{settings.visitors} visitors at once: {len(answered)} answered, {refused} refused")
         for what, seconds in (
             ("first text", [visit.first for visit in answered]),
             ("whole story", [visit.whole for visit in answered]),
@@ -150,12 +200,17 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{what:<12} after {statistics.median(seconds):5.2f} s, at most {max(seconds):5.2f} s")
         start = time.perf_counter()
         held = asyncio.run(stream(address, pid, settings.stories))
-        rate = len(held) / (time.perf_counter() - start)
-        marks = [held[(len(held) - 1) * part // 5] for part in range(6)]
-        print(
-            f"{len(held)} stories, {rate:.1f} a second; memory, MB:",
-            *(m // 10**6 for m in marks),
-        )
+        report("stories", held, start)
+        for kind in STRANGERS if settings.requests else ():
+            start = time.perf_counter()
+            held = asyncio.run(strangers(address, pid, kind, settings.requests))
+            report(kind, held, start)
+
+
+def report(what: str, held: list[int], start: float) -> None:
+    rate = len(held) / (time.perf_counter() - start)
+    marks = [held[(len(held) - 1) * part // 5] // 10**6 for part in range(6)]
+    print(f"{len(held):,} x {what}, {rate:,.1f} a second; memory, MB:", *marks)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 import contextlib
 import functools
+import json
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import uvicorn
@@ -17,8 +20,14 @@ from inference import engine
 from inference.engine import Engine
 from inference.sampling import Sampling
 from inference.stories import Request, Story, encode_prompt, tell_stories
+from inference.together import Together
+from serving.fence import networks
+from serving.jobs import Jobs
+from serving.server import Connection
 
 NANO = ROOT / "assets" / "nano_base"
+ASKED = ["a dog", "sad", 0.7, 200, 1, 3]  # of the API
+CALL = "/gradio_api/call/story"
 ENOUGH = 100_000  # tokens, for any test
 # Setting up a client takes longer than most requests, and a connection that is kept waits 40 ms a request.
 VISITOR = httpx2.Client(timeout=60, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
@@ -56,19 +65,71 @@ class Pace:
         self._allowed.release(steps)
 
 
+_jobs: dict[str, Jobs] = {}
+
+
+def jobs_of(address: str) -> Jobs:
+    """Of a demo that is served."""
+    return _jobs[address]
+
+
 @contextlib.contextmanager
-def served(model: Engine, at_once: int) -> Iterator[str]:
-    """The demo's address."""
+def served(
+    model: Engine | Together, share: int = 100, proxies: str = "127.0.0.1", **limits: int
+) -> Iterator[str]:
+    """The demo's address. Who comes from there may name a visitor's, as a proxy does."""
     listening = app.listen("127.0.0.1", 0)
     listening.listen()  # from now on requests wait for the server
-    demo = app.build_server(model, "a tiny model", at_once)
-    server = uvicorn.Server(
-        uvicorn.Config(demo, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    together = model if isinstance(model, Together) else Together(model, choose_token, share, **limits)
+    demo = app.build_demo(together, "a tiny model", networks(proxies))
+    _jobs[address] = demo.state.jobs
+    config = uvicorn.Config(
+        demo,
+        http=Connection,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield address
     finally:
         server.should_exit = True
         thread.join()
+
+
+def post(address: str, path: str, body: Any, **headers: str) -> httpx2.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body)
+    return VISITOR.post(
+        address + path, content=content, headers={"Content-Type": "application/json", **headers}
+    )
+
+
+def call(address: str, asked: list[Any] = ASKED, **headers: str) -> str:
+    """The id of a job."""
+    return post(address, CALL, {"data": asked}, **headers).raise_for_status().json()["event_id"]
+
+
+class Reader:
+    """Of a job's stream, by a thread of its own."""
+
+    def __init__(self, address: str, asked: list[Any] = ASKED, of: str = "") -> None:
+        job = call(address, asked, **({"X-Forwarded-For": of} if of else {}))
+        self.began = threading.Event()
+        self._thread = ThreadPoolExecutor(1)
+        self._text = self._thread.submit(self._read, f"{address}{CALL}/{job}")
+
+    def _read(self, address: str) -> str:
+        lines = []
+        with VISITOR.stream("GET", address) as stream:
+            for line in stream.iter_lines():
+                lines.append(line)
+                self.began.set()
+        return "\n".join(lines)
+
+    def text(self) -> str:
+        return self._text.result(60)

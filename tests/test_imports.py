@@ -15,7 +15,7 @@ SCRIPTS = {
     *("prepare_data", "dataset", "model", "finetune", "generate"),
     *("evaluate", "quantize", "app", "quickstart"),
 }
-ROOMS = {"preparation", "training", "inference", "evaluation", "sharing", "common"}
+ROOMS = {"preparation", "training", "inference", "evaluation", "sharing", "serving", "common"}
 OTHERS = {"samples", "benchmarks", "deploy"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -37,10 +37,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) 
     return Undisturbed(output, {"anywhere": int(anywhere), "save": int(save)})
 
 
+@pytest.mark.parametrize("points", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
-    arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
+    points: int, arguments: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    """At 24 points drawn at random, every other one in the middle of a save."""
+    """At points drawn at random, and as many in the middle of a save."""
     expected = outcome(undisturbed.output)
     seed = random.SystemRandom().randrange(10**6)
     rng = random.Random(seed)
@@ -50,7 +51,7 @@ def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
         given = [*arguments, "--output", str(output), "--resume"]
         while True:
             place = min(kills, key=lambda place: kills[place])
-            limit = rng.randrange(1, undisturbed.calls[place] // 2) if kills[place] < 12 else 0
+            limit = rng.randrange(1, undisturbed.calls[place] // 2) if kills[place] < points else 0
             done = train_until_call(place, limit, *given).finish()
             if done.returncode == 0:
                 break
@@ -58,7 +59,7 @@ def test_a_run_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
             kills[place] += 1
         assert outcome(output) == expected, f"seed {seed}, chain {chain}, {kills}"
         assert not list(output.glob(".*"))
-        if kills == {"anywhere": 12, "save": 12}:
+        if kills == {"anywhere": points, "save": points}:
             break
 
 

@@ -67,7 +67,9 @@ class Settings:
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one; or $DEVICE")
     proxies: str = setting("", "addresses or networks of proxies that name a visitor's; or $PROXIES")
     share: int = setting(
-        SHARE, "stories at once for one address; with a strength, two; or $SHARE", at_least=1
+        SHARE,
+        "stories at once for one address, by a strength one for each ending; or $SHARE",
+        at_least=1,
     )
 
 

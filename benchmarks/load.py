@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Visit:
     topic: str
     ending: str
     seed: int
-    status: int  # of HTTP: 200, or 503 where the queue was full
+    status: int  # of HTTP; where the queue is full, the stream says so
     text: str | None  # the story, None if refused
     first: float  # seconds to the first text
     whole: float  # seconds to all of it
@@ -136,12 +137,11 @@ async def stream(address: str, pid: int, count: int, max_tokens: int = 200) -> l
     return held
 
 
-async def come_and_go(client: httpx2.AsyncClient, number: int, function: int) -> None:
+async def come_and_go(client: httpx2.AsyncClient, number: int, function: int) -> httpx2.Response:
     session = {"session_hash": f"s{number}", "fn_index": function}
     body = session | {"data": ["a dog", "sad", 0.7, 200, 1.0, number]}
     joined = await client.post("/gradio_api/queue/join", json=body, headers=of(number))
-    if joined.status_code == 200:
-        await client.post("/gradio_api/cancel", json=session | joined.json())
+    return await client.post("/gradio_api/cancel", json=session | joined.json())
 
 
 def ask(*asked: object) -> "Stranger":
@@ -152,31 +152,32 @@ def ask(*asked: object) -> "Stranger":
 
 
 # Given a client, a number of its own and that of the function behind the API.
-Stranger: TypeAlias = Callable[[httpx2.AsyncClient, int, int], Awaitable[object]]
+Stranger: TypeAlias = Callable[[httpx2.AsyncClient, int, int], Awaitable[httpx2.Response]]
 STRANGERS: dict[str, Stranger] = {
     "the page": lambda client, *_: client.get("/"),
     "no such page": lambda client, number, _: client.get(f"/gradio_api/file={number}"),
-    "not JSON": lambda client, *_: client.post("/gradio_api/queue/join", content=b"[" * 60_000),
+    "not JSON": lambda client, *_: client.post("/gradio_api/queue/join", content=b"[" * 8_000),
     "never read, fails": ask(""),
     "never read, told": ask("a dog", "sad", 0.7, 20, 1.0, 0),
     "join and cancel": come_and_go,
 }
 
 
-async def strangers(address: str, pid: int, kind: str, count: int) -> list[int]:
-    """`count` requests of a kind by eight at once; after each, the bytes that app.py holds."""
-    held = []
+async def strangers(address: str, pid: int, kind: str, count: int) -> tuple[list[int], Counter[int]]:
+    """`count` requests of a kind by eight at once; after each, what app.py holds; and the statuses."""
+    held: list[int] = []
+    answers: Counter[int] = Counter()
     async with visitors(address) as client:
         functions = (await client.get("/config")).json()["dependencies"]
         (api,) = (each["id"] for each in functions if each["api_name"] == "story")
 
         async def come_again(first: int) -> None:
             for number in range(first, count, 8):
-                await STRANGERS[kind](client, number, api)
+                answers[(await STRANGERS[kind](client, number, api)).status_code] += 1
                 held.append(resident(pid))
 
         await asyncio.gather(*map(come_again, range(8)))
-    return held
+    return held, answers
 
 
 def resident(pid: int) -> int:
@@ -203,8 +204,8 @@ def main(argv: list[str] | None = None) -> None:
         report("stories", held, start)
         for kind in STRANGERS if settings.requests else ():
             start = time.perf_counter()
-            held = asyncio.run(strangers(address, pid, kind, settings.requests))
-            report(kind, held, start)
+            held, answers = asyncio.run(strangers(address, pid, kind, settings.requests))
+            report(f"{kind} ({', '.join(map(str, answers))})", held, start)
 
 
 def report(what: str, held: list[int], start: float) -> None:

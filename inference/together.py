@@ -27,7 +27,7 @@ MOST_ROWS = 40  # texts that are read in a step; those that ask for other ending
 MOST_JOINING = 4  # in a step, as their prompts keep the others waiting
 LONGEST_QUEUE = 300
 SHARE = 4  # of one visitor: texts of stories that are told or wait
-MOST_FAILURES = 3  # of steps, one behind the other
+MOST_FAILURES = 3  # of steps, in a row
 SECONDS = 1.0  # without news, after which the last is told again
 
 
@@ -56,7 +56,7 @@ class Telling:
             self.steps = stream_ids(model, prompts, [request.seed], sampling, choose, eos, others)
         self.so_far: Story | None = None
         self.is_told = False
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
@@ -69,6 +69,11 @@ class Telling:
             self.so_far = self._draft.end() if is_told else self._draft.so_far()
             self.is_told = is_told  # the last to be set, the first to be looked at
             self.wake()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.is_told = True
+        self.wake()
 
     def wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -143,10 +148,14 @@ class Together:
                 self._say_places()
 
     def _check_room(self, sampling: Sampling, whose: str) -> None:
+        if not self.is_alive():
+            raise Full("no more stories are told here; come again in a while")
         rows = 1 if sampling.ending_strength == 1 else len(self.model.taught.endings)
         taken = sum(other.rows for other in self._waiting + self._told if other.whose == whose)
         if whose and taken and taken + rows > self._share:
-            raise Full("from your address, as many stories are told as may be; wait until one has ended")
+            raise Full(
+                "the most stories at once are already being told for your address; wait until one has ended"
+            )
         if len(self._waiting) >= self._longest_queue:
             raise Full(f"{len(self._waiting)} wait for their stories already; come again in a while")
 
@@ -161,6 +170,15 @@ class Together:
                 telling.wake()
 
     def _tell(self) -> None:
+        try:
+            self._tell_on()
+        finally:
+            with self._lock:
+                self._is_closed = True
+                for telling in (*self._waiting, *self._told):
+                    telling.fail(RuntimeError("no more stories are told"))
+
+    def _tell_on(self) -> None:
         failed = 0
         while failed < MOST_FAILURES:
             with self._lock:
@@ -174,9 +192,7 @@ class Together:
             except Exception as error:
                 failed += 1
                 for telling in told:
-                    telling.error = error
-                    telling.is_told = True
-                    telling.wake()
+                    telling.fail(error)
             else:
                 failed = 0
                 for telling, token in zip(told, tokens, strict=True):

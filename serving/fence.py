@@ -24,16 +24,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.jobs import Jobs, Refused, gr
 
-LARGEST_REQUEST = 2**16  # bytes
+LARGEST_REQUEST = 2**13  # bytes: a topic of 500 characters, each escaped, is 6,000
 SECONDS_TO_SEND = 20.0  # a request
 
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 HOST = re.compile(r"([\w.-]{1,255}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?", re.ASCII)
 READ = re.compile(  # what GET and HEAD may read
-    r"/|/health|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static)/[^\\]*|/gradio_api/info"
+    r"/|/health|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static)/[^\\]*|/gradio_api/(info|app_id)"
 )
 CALL = re.compile(r"/gradio_api/call/(?:v2/)?story(?:/(\w{1,64}))?", re.ASCII)
 POSTS = ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset")
+UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx would collect a story
 SENT = ("accept", "accept-encoding", "content-type", "if-modified-since", "if-none-match", "range")
 Networks: TypeAlias = "Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]"
 
@@ -55,6 +56,13 @@ def address_of(name: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | No
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_of(address: "ipaddress.IPv4Address | ipaddress.IPv6Address | None") -> str:
+    """One visitor's: who has an address of IPv6 has a whole network of them."""
+    if isinstance(address, ipaddress.IPv6Address):
+        address = ipaddress.ip_network((address, 64), strict=False).network_address
+    return str(address)
 
 
 class Fence:
@@ -81,6 +89,8 @@ class Fence:
             except Refused as refusal:
                 answer = JSONResponse({"detail": str(refusal)}, refusal.status)
             await (answer or self._app)(scope, receive, watched)
+        except asyncio.CancelledError:  # the server ends
+            return
         except Exception as error:
             print(f"note: a request failed: {type(error).__name__}", file=sys.stderr)
             if not started:
@@ -112,9 +122,9 @@ class Fence:
                 return stream(jobs.messages(call[1]), for_a_call)
             if path == "/gradio_api/queue/data":
                 return stream(jobs.messages(query.get("session_hash", "")), for_the_page)
-            if READ.fullmatch(path) and "deep_link" not in query:
-                if path == "/gradio_api/info":  # without it, Gradio keeps the first caller's address for all
-                    scope["query_string"] = b"page="
+            if READ.fullmatch(path):
+                # Without a page, Gradio keeps the first caller's address in what it tells all.
+                scope["query_string"] = b"page=" if path == "/gradio_api/info" else b""
                 return None
         raise Refused(404, "not found")
 
@@ -122,7 +132,7 @@ class Fence:
         """With the visitor's address, of IPv6 the network, and the headers that are needed."""
         given = Headers(scope=scope)
         address, scheme, host = (
-            address_of(scope["client"][0]),
+            address_of((scope["client"] or ("",))[0]),
             scope["scheme"],
             given.get("host", "localhost"),
         )
@@ -132,16 +142,14 @@ class Fence:
                 if not self._is_proxy(address) or not (further := address_of(name)):
                     break
                 address = further
-            if given.get("x-forwarded-proto") in ("http", "https"):
-                scheme = given["x-forwarded-proto"]
+            if (named := given.get("x-forwarded-proto", "").split(",")[0].strip()) in ("http", "https"):
+                scheme = named
             host = given.get("x-forwarded-host", host).split(",")[0].strip()
         if not HOST.fullmatch(host):
             raise Refused(400, "no such host")
-        if isinstance(address, ipaddress.IPv6Address):  # who has one has a whole network of them
-            address = ipaddress.ip_network((address, 64), strict=False).network_address
         headers = MutableHeaders({name: given[name] for name in SENT if name in given})
         headers["host"], headers["x-forwarded-proto"] = host, scheme
-        return {**scope, "client": (str(address), 0), "scheme": scheme, "headers": headers.raw}
+        return {**scope, "client": (network_of(address), 0), "scheme": scheme, "headers": headers.raw}
 
     def _is_proxy(self, address: "ipaddress.IPv4Address | ipaddress.IPv6Address | None") -> bool:
         return address is not None and any(address in network for network in self._proxies)
@@ -187,7 +195,7 @@ async def read_json(scope: Scope, receive: Receive) -> dict[str, Any]:
 
 def stream(messages: AsyncIterator[dict[str, Any]], form: Callable[[dict[str, Any]], str]) -> Response:
     lines = (form(message) async for message in messages)
-    return StreamingResponse(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return StreamingResponse(lines, media_type="text/event-stream", headers=UNBUFFERED)
 
 
 def for_the_page(message: dict[str, Any]) -> str:

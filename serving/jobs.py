@@ -38,8 +38,8 @@ except Exception as error:  # when imported, it opens a client with the proxy th
     sys.exit(2)
 
 UNREAD_FOR = 30.0  # seconds, after which a job that nobody came to read is dropped
-MOST_OF_AN_ADDRESS = 16  # jobs; what a story costs is for others to count
-MOST_JOBS = 1000
+MOST_OF_AN_ADDRESS = 16  # jobs; inference/together.py has a limit of its own, by cost
+MOST_JOBS = 500
 PULSE = 10.0  # seconds between two messages, at most
 
 Message: TypeAlias = dict[str, Any]
@@ -61,7 +61,7 @@ class Job:
     visitor: gr.Request
     name: str = field(default_factory=lambda: secrets.token_hex(16))
     since: float = field(default_factory=time.monotonic)
-    shown: list[Any] = field(default_factory=list)  # last
+    shown: list[Any] = field(default_factory=list)  # the last values that were sent
     work: "asyncio.Task[None] | None" = None
     task: "asyncio.Task[None] | None" = None
 
@@ -89,13 +89,14 @@ class Jobs:
         if function not in self._functions or len(data) != len(self._functions[function].inputs):
             raise Refused(400, "not a request that the page makes")
         due = time.monotonic() - UNREAD_FOR
-        for name in [name for name, job in self._jobs.items() if not job.task and job.since < due]:
-            del self._jobs[name]
+        for job in [job for job in self._jobs.values() if not job.task]:  # the oldest first
+            if job.since < due or len(self._jobs) >= MOST_JOBS:
+                del self._jobs[job.name]
         address = visitor.client.host
         if sum(job.visitor.client.host == address for job in self._jobs.values()) >= MOST_OF_AN_ADDRESS:
-            raise Refused(429, "from your address, there are too many already; wait until one has ended")
+            raise Refused(429, "too many stories are open from your address; wait until one has ended")
         if len(self._jobs) >= MOST_JOBS:
-            raise Refused(503, "so many are here that there is no room; come again in a while")
+            raise Refused(503, "too many visitors at once; come again in a while")
         job = Job(session or "", self._functions[function], data, visitor)
         job.session = job.session or job.name
         self._jobs[job.name] = job
@@ -135,32 +136,33 @@ class Jobs:
                 yield message
                 if message["msg"] == "process_completed":
                     del self._jobs[message["event_id"]]
+            del self._streams[session]  # from here on, a job is for the next stream
             yield {"msg": "close_stream"}
         finally:
-            del self._streams[session]
-            for job in self._of(session):
-                del self._jobs[job.name]
-                if job.task:
-                    job.task.cancel()
+            if self._streams.get(session) is stream:
+                del self._streams[session]
+                for job in self._of(session):
+                    del self._jobs[job.name]
+                    if job.task and job.work:
+                        job.task.cancel()
+                        job.work.cancel()
 
     def _of(self, session: str) -> list[Job]:
         return [job for job in self._jobs.values() if job.session == session]
 
     def _begin(self, job: Job, stream: "asyncio.Queue[Message]") -> None:
         job.work = asyncio.create_task(self._work(job, stream))
+        job.work.add_done_callback(lambda work: work.cancelled() or work.exception())  # seen, if not by _run
         job.task = asyncio.create_task(self._run(job, job.work, stream))
 
     async def _run(self, job: Job, work: "asyncio.Task[None]", stream: "asyncio.Queue[Message]") -> None:
-        try:
-            await asyncio.wait([work])
-        finally:
-            work.cancel()
+        await asyncio.wait([work])
         error = None if work.cancelled() else work.exception()
         output = {"data": job.shown, "is_generating": False}
         if error:
             if not isinstance(error, gr.Error):
                 print(f"note: a job failed: {type(error).__name__}", file=sys.stderr)
-            said = error.message if isinstance(error, gr.Error) else "it failed"
+            said = error.message if isinstance(error, gr.Error) else "the story failed; try again"
             output = {"error": said, "duration": 10, "visible": True, "title": "Error"}
         ended = {"msg": "process_completed", "event_id": job.name, "success": not error, "output": output}
         await stream.put(ended)

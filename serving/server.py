@@ -1,4 +1,4 @@
-"""The page on a server that drops who sends nothing, and ends when no more stories can be told."""
+"""The page on a server that drops connections that send nothing, and ends when no stories can be told."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.errors import InputError
-from serving.fence import LARGEST_REQUEST, Fence, Networks, address_of
+from serving.fence import LARGEST_REQUEST, Fence, Networks, address_of, network_of
 from serving.jobs import Jobs, gr
 
 SILENCE = 20.0  # seconds, after which a connection without a request is closed
@@ -26,8 +26,8 @@ OWN_FILES = 64  # descriptors that are no connections
 
 
 class Connection(H11Protocol):
-    """One of at most `most`, for as long as there is a request on it or one was answered a moment ago, and
-    what is answered is taken."""
+    """One of at most `most`, kept while a request is on it or one was just answered, and while the peer takes
+    what is sent."""
 
     most = MOST_CONNECTIONS
     of_a_peer: ClassVar[Counter[str]] = Counter()
@@ -36,9 +36,10 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._before: tuple[Any, int] = (None, 0)
+        self._taken = False  # of what is sent, some since the last look
         self._look_at = self.loop.call_later(SILENCE, self._look)
         peer = address_of(str(self.client[0] if self.client else ""))
-        self._peer = "" if any(peer in network for network in self.proxies if peer) else str(peer)
+        self._peer = "" if any(peer in network for network in self.proxies if peer) else network_of(peer)
         self.of_a_peer[self._peer] += 1
         if len(self.connections) > self.most or (self._peer and self.of_a_peer[self._peer] > MOST_OF_A_PEER):
             transport.abort()
@@ -58,12 +59,18 @@ class Connection(H11Protocol):
         if len(self.conn.trailing_data[0]) > LARGEST_REQUEST:  # behind a request that is being answered
             self.transport.abort()
 
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[no-untyped-call]
+        self._taken = True
+
     def _look(self) -> None:
         """Whether, since the last look, a request came or goes on, and what was written was taken."""
         unsent = self.transport.get_write_buffer_size()
         is_idle = self.cycle is None or self.cycle.response_complete
         before, self._before = self._before, (self.cycle, unsent)
-        if (is_idle and self.cycle is before[0]) or (unsent and unsent >= before[1] > 0):
+        is_stuck = unsent >= before[1] > 0 and not self._taken
+        self._taken = False
+        if (is_idle and self.cycle is before[0]) or is_stuck:
             self.transport.abort()
         else:
             self._look_at = self.loop.call_later(SILENCE, self._look)
@@ -137,7 +144,7 @@ def serve(
     config = uvicorn.Config(
         app,
         http=Connection,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         ws="none",
         proxy_headers=False,  # the fence has its own, for a proxy that a setting names

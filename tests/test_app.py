@@ -104,7 +104,7 @@ def test_whatever_is_typed_is_a_topic(address: str, topic: str) -> None:
     [
         (dict(topic=""), "topic: is empty"),
         (dict(topic=" \n\t"), "topic: is empty"),
-        (dict(topic="x" * 50_000), "topic: must be a text of at most 500 characters"),
+        (dict(topic="x" * 5_000), "topic: must be a text of at most 500 characters"),
         (dict(topic="\U0001f98a" * 500), "topic: makes a prompt of"),
         (dict(topic=["a dog"]), "topic: must be a text"),
         (dict(topic=None), "topic: must be a text"),
@@ -168,8 +168,6 @@ def test_nothing_that_is_sent_to_any_event_of_the_page_is_printed_or_read_or_fet
 def test_only_the_routes_of_the_page_are_open(address: str, capfd: pytest.CaptureFixture[str]) -> None:
     for path in (
         "/monitoring",
-        "/config?deep_link=x",
-        "/?deep_link=x",
         "/gradio_api/deep_link?session_hash=x",
         f"/gradio_api/file={ROOT / 'README.md'}",
         f"/gradio_api/file={address}/health",

@@ -31,5 +31,5 @@ def test_memory_stays_as_it_is_over_500_stories(server: tuple[str, int]) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STRANGERS)
 def test_memory_stays_as_it_is_whatever_strangers_do(server: tuple[str, int], kind: str) -> None:
-    held = asyncio.run(strangers(*server, kind, 1000))
+    held, _ = asyncio.run(strangers(*server, kind, 1000))
     assert held[-1] - held[200] < 10 * 2**20

@@ -198,6 +198,7 @@ def build_demo(together: Together, name: str, proxies: Networks = ()) -> FastAPI
     return build_server(
         build_page(together, name),
         together.is_alive,
+        together.share,
         proxies,
         head=f"<style>{LOOK.read_text('utf-8')}</style>",
         theme=gr.themes.Base(

@@ -110,7 +110,7 @@ class Together:
         most_rows: int = MOST_ROWS,
     ) -> None:
         self.model, self._choose = model, choose
-        self._share, self._longest_queue = share, longest_queue
+        self.share, self._longest_queue = share, longest_queue
         self._most_rows = most_rows if isinstance(model, Engine) else 1
         self._is_closed = False
         self._waiting: list[Telling] = []
@@ -152,7 +152,7 @@ class Together:
             raise Full("no more stories are told here; come again in a while")
         rows = 1 if sampling.ending_strength == 1 else len(self.model.taught.endings)
         taken = sum(other.rows for other in self._waiting + self._told if other.whose == whose)
-        if whose and taken and taken + rows > self._share:
+        if whose and taken and taken + rows > self.share:
             raise Full(
                 "the most stories at once are already being told for your address; wait until one has ended"
             )

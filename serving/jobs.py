@@ -38,7 +38,7 @@ except Exception as error:  # when imported, it opens a client with the proxy th
     sys.exit(2)
 
 UNREAD_FOR = 30.0  # seconds, after which a job that nobody came to read is dropped
-MOST_OF_AN_ADDRESS = 16  # jobs; inference/together.py has a limit of its own, by cost
+OF_AN_ADDRESS = 16  # jobs; inference/together.py has a limit of its own, by cost
 MOST_JOBS = 500
 PULSE = 10.0  # seconds between two messages, at most
 
@@ -67,7 +67,8 @@ class Job:
 
 
 class Jobs:
-    def __init__(self, page: gr.Blocks) -> None:
+    def __init__(self, page: gr.Blocks, of_an_address: int = OF_AN_ADDRESS) -> None:
+        self._of_an_address = max(of_an_address, OF_AN_ADDRESS)
         self._functions: dict[int, Any] = {number: each for number, each in page.fns.items() if each.fn}
         self._jobs: dict[str, Job] = {}
         self._streams: dict[str, asyncio.Queue[Message]] = {}
@@ -93,7 +94,7 @@ class Jobs:
             if job.since < due or len(self._jobs) >= MOST_JOBS:
                 del self._jobs[job.name]
         address = visitor.client.host
-        if sum(job.visitor.client.host == address for job in self._jobs.values()) >= MOST_OF_AN_ADDRESS:
+        if sum(job.visitor.client.host == address for job in self._jobs.values()) >= self._of_an_address:
             raise Refused(429, "too many stories are open from your address; wait until one has ended")
         if len(self._jobs) >= MOST_JOBS:
             raise Refused(503, "too many visitors at once; come again in a while")

@@ -21,7 +21,7 @@ from serving.jobs import Jobs, gr
 
 SILENCE = 20.0  # seconds, after which a connection without a request is closed
 MOST_CONNECTIONS = 2000  # as far as there are file descriptors for them
-MOST_OF_A_PEER = 200  # connections: a class of children, each with a page or two
+MOST_OF_A_PEER = 700  # connections: a class of children, each with a page or two
 OWN_FILES = 64  # descriptors that are no connections
 
 
@@ -77,12 +77,12 @@ class Connection(H11Protocol):
 
 
 def build_server(
-    page: gr.Blocks, can_tell: Callable[[], bool], proxies: Networks = (), **look: Any
+    page: gr.Blocks, can_tell: Callable[[], bool], share: int, proxies: Networks = (), **look: Any
 ) -> FastAPI:
     """The page, its API, and /health."""
     check(page)
     server = FastAPI(openapi_url=None)
-    server.state.jobs = Jobs(page)
+    server.state.jobs = Jobs(page, 2 * share)
 
     @server.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> JSONResponse:

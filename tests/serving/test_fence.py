@@ -15,7 +15,7 @@ from inference.together import Together
 from serving import fence
 from serving import jobs as queue
 from serving.fence import LARGEST_REQUEST, address_of
-from serving.jobs import MOST_OF_AN_ADDRESS
+from serving.jobs import OF_AN_ADDRESS
 
 SECRET = "Rumpelstiltskin"
 JOIN = "/gradio_api/queue/join"
@@ -262,13 +262,19 @@ def test_a_network_of_ipv6_is_one_visitor() -> None:
 
 def test_who_never_reads_keeps_nobody_out_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(nano(), share=4) as address:
-        answers = [post(address, CALL, {"data": ASKED}).status_code for _ in range(MOST_OF_AN_ADDRESS + 5)]
-        assert answers == [200] * MOST_OF_AN_ADDRESS + [429] * 5
+        answers = [post(address, CALL, {"data": ASKED}).status_code for _ in range(OF_AN_ADDRESS + 5)]
+        assert answers == [200] * OF_AN_ADDRESS + [429] * 5
         assert "event: complete" in Reader(address, ASKED, "192.0.2.5").text()
-        assert len(jobs_of(address)) == MOST_OF_AN_ADDRESS
+        assert len(jobs_of(address)) == OF_AN_ADDRESS
         monkeypatch.setattr(queue, "UNREAD_FOR", 0.0)
         assert "event: complete" in events(address, call(address))
         assert len(jobs_of(address)) == 0
+
+
+def test_a_class_of_children_behind_one_address_needs_a_share() -> None:
+    with served(nano(), share=40) as address:
+        children = [Reader(address, [*ASKED[:5], seed], "192.0.2.1") for seed in range(40)]
+        assert all("event: complete" in child.text() for child in children)
 
 
 def test_who_leaves_in_the_middle_leaves_nothing() -> None:

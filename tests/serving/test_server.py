@@ -10,9 +10,11 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from common.errors import InputError
 from serving import server
 from serving.fence import networks
-from serving.server import Connection, listen, serve
+from serving.jobs import gr
+from serving.server import Connection, check, listen, serve
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,3 +97,12 @@ def test_what_is_sent_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     said = capfd.readouterr()
     assert "Rumpelstiltskin" not in said.out + said.err
     assert "Traceback" not in said.err
+
+
+def test_another_gradio_than_the_demo_is_for_gets_one_clear_line() -> None:
+    with gr.Blocks() as page:
+        gr.Button().click(lambda: None)
+    check(page)
+    page.config["protocol"] = "sse_v9"
+    with pytest.raises(InputError, match=r"gradio .* is not the one that pyproject.toml names"):
+        check(page)

@@ -164,9 +164,13 @@ class Together:
         return len(self._told)
 
     def _say_places(self) -> None:
-        for place, telling in enumerate(self._waiting, 1):
-            if telling.place != place:
-                telling.place = place
+        """Those for whom there is room have none: they are told in a moment."""
+        rows, places = sum(telling.rows for telling in self._told), 0
+        for telling in self._waiting:
+            rows += telling.rows
+            places += places > 0 or rows > max(self._most_rows, telling.rows)
+            if telling.place != (places or None):
+                telling.place = places or None
                 telling.wake()
 
     def _tell(self) -> None:

@@ -1,6 +1,7 @@
 """Stories that come and go while others are told."""
 
 import asyncio
+import contextlib
 import random
 from unittest import mock
 
@@ -103,3 +104,20 @@ def test_a_listener_that_is_slow_gets_the_newest_and_in_the_end_all() -> None:
     heard = asyncio.run(listen())
     assert heard[-1] == tell_stories(model, [Request("a dog", "sad", 3)], Sampling(100), choose_token)[0]
     assert len(heard) < 100
+
+
+def test_who_need_not_wait_hears_of_no_place() -> None:
+    model = prepared("engine")
+    together = Together(model, choose_token, most_rows=2)
+
+    async def visits() -> None:
+        with contextlib.ExitStack() as stack:
+            tellings = [
+                stack.enter_context(together.join(Request("a dog", "sad", seed), Sampling(100)))
+                for seed in range(3)
+            ]
+            assert [telling.place for telling in tellings] == [None, None, 1]
+            heard = [news async for news in tellings[0].news()]
+            assert all(isinstance(news, Story) for news in heard)
+
+    asyncio.run(visits())

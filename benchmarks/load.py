@@ -153,12 +153,13 @@ def ask(*asked: object) -> "Stranger":
 
 # Given a client, a number of its own and that of the function behind the API.
 Stranger: TypeAlias = Callable[[httpx2.AsyncClient, int, int], Awaitable[httpx2.Response]]
+JSON = {"Content-Type": "application/json"}
 STRANGERS: dict[str, Stranger] = {
     "the page": lambda client, *_: client.get("/"),
     "no such page": lambda client, number, _: client.get(f"/gradio_api/file={number}"),
-    "not JSON": lambda client, *_: client.post("/gradio_api/queue/join", content=b"[" * 8_000),
-    "never read, fails": ask(""),
-    "never read, told": ask("a dog", "sad", 0.7, 20, 1.0, 0),
+    "not JSON": lambda client, *_: client.post("/gradio_api/queue/join", content=b"[" * 8_000, headers=JSON),
+    "too few values": ask(""),
+    "never read": ask("a dog", "sad", 0.7, 20, 1.0, 0),
     "join and cancel": come_and_go,
 }
 

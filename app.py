@@ -130,7 +130,7 @@ def build_page(together: Together, name: str) -> gr.Blocks:
         def tell_other(number: int) -> Any:
             async def tell_it(visitor: gr.Request, asked: Any) -> AsyncIterator[Any]:
                 if not isinstance(asked, list) or len(asked) != len(NAMES) or asked[1] not in endings:
-                    raise gr.Error("tell a story first", print_exception=False)
+                    raise gr.Error("tell a story first")
                 topic, ending, *rest = asked
                 other = other_endings(ending, endings)[number]
                 async for card, _ in cards(visitor, (topic, other, *rest)):

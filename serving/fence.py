@@ -58,6 +58,10 @@ def address_of(name: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | No
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def is_among(address: "ipaddress.IPv4Address | ipaddress.IPv6Address | None", proxies: Networks) -> bool:
+    return address is not None and any(address in network for network in proxies)
+
+
 def network_of(address: "ipaddress.IPv4Address | ipaddress.IPv6Address | None") -> str:
     """One visitor's: who has an address of IPv6 has a whole network of them."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -136,10 +140,10 @@ class Fence:
             scope["scheme"],
             given.get("host", "localhost"),
         )
-        if self._is_proxy(address):
+        if is_among(address, self._proxies):
             named = ",".join(given.getlist("x-forwarded-for")) or given.get("x-real-ip", "")
             for name in reversed(named.split(",")):  # the last is the word of the nearest proxy
-                if not self._is_proxy(address) or not (further := address_of(name)):
+                if not is_among(address, self._proxies) or not (further := address_of(name)):
                     break
                 address = further
             if (named := given.get("x-forwarded-proto", "").split(",")[0].strip()) in ("http", "https"):
@@ -150,9 +154,6 @@ class Fence:
         headers = MutableHeaders({name: given[name] for name in SENT if name in given})
         headers["host"], headers["x-forwarded-proto"] = host, scheme
         return {**scope, "client": (network_of(address), 0), "scheme": scheme, "headers": headers.raw}
-
-    def _is_proxy(self, address: "ipaddress.IPv4Address | ipaddress.IPv6Address | None") -> bool:
-        return address is not None and any(address in network for network in self._proxies)
 
 
 def joined(jobs: Jobs, session: str | None, function: Any, data: Any, scope: Scope) -> Response:

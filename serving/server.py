@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.errors import InputError
-from serving.fence import LARGEST_REQUEST, Fence, Networks, address_of, network_of
+from serving.fence import LARGEST_REQUEST, Fence, Networks, address_of, is_among, network_of
 from serving.jobs import Jobs, gr
 
 SILENCE = 20.0  # seconds, after which a connection without a request is closed
@@ -39,7 +39,7 @@ class Connection(H11Protocol):
         self._taken = False  # of what is sent, some since the last look
         self._look_at = self.loop.call_later(SILENCE, self._look)
         peer = address_of(str(self.client[0] if self.client else ""))
-        self._peer = "" if any(peer in network for network in self.proxies if peer) else network_of(peer)
+        self._peer = "" if is_among(peer, self.proxies) else network_of(peer)
         self.of_a_peer[self._peer] += 1
         if len(self.connections) > self.most or (self._peer and self.of_a_peer[self._peer] > MOST_OF_A_PEER):
             transport.abort()

@@ -64,7 +64,7 @@ async def tell(together: Together, visitor: gr.Request, asked: Sequence[Any]) ->
             async for news in telling.news(PAUSE * (1 + together.count() / 5)):
                 yield news
     except InputError as error:
-        raise gr.Error(str(error).removeprefix("--"), print_exception=False) from None
+        raise gr.Error(str(error).removeprefix("--")) from None
 
 
 def card(asked: Sequence[Any], news: Story | int, seconds: float, is_told: bool = False) -> str:

@@ -222,13 +222,20 @@ def test_an_address_has_its_share_and_a_strength_counts_double() -> None:
         assert "event: complete" in Reader(address, ASKED, "192.0.2.1").text()
 
 
-def test_only_a_proxy_may_say_who_somebody_is() -> None:
+@pytest.mark.parametrize(
+    ("proxies", "one", "other"),
+    [
+        pytest.param("10.0.0.0/8", "192.0.2.1", "192.0.2.2", id="only a proxy may say who somebody is"),
+        pytest.param("127.0.0.1", "2001:db8::1", "2001:db8::2:2", id="a network of IPv6 is one visitor"),
+    ],
+)
+def test_two_names_may_be_of_one_visitor(proxies: str, one: str, other: str) -> None:
     pace = Pace(nano())
-    with served(pace.model, share=1, proxies="10.0.0.0/8") as address:
+    with served(pace.model, share=1, proxies=proxies) as address:
         pace.allow(40)
-        first = Reader(address, ASKED, "192.0.2.1")
+        first = Reader(address, ASKED, one)
         assert first.began.wait(60)
-        assert "for your address" in Reader(address, ASKED, "192.0.2.2").text()
+        assert "for your address" in Reader(address, ASKED, other).text()
         pace.allow(ENOUGH)
         first.text()
 
@@ -247,17 +254,6 @@ def test_only_a_proxy_may_say_who_somebody_is() -> None:
 )
 def test_an_address_is_one_however_it_is_written(written: str, address: str) -> None:
     assert str(address_of(written)) == address
-
-
-def test_a_network_of_ipv6_is_one_visitor() -> None:
-    pace = Pace(nano())
-    with served(pace.model, share=1) as address:
-        pace.allow(40)
-        first = Reader(address, ASKED, "2001:db8::1")
-        assert first.began.wait(60)
-        assert "for your address" in Reader(address, ASKED, "2001:db8::2:2").text()
-        pace.allow(ENOUGH)
-        first.text()
 
 
 def test_who_never_reads_keeps_nobody_out_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

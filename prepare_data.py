@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from common import hub
 from common.cli import parse, run, setting
 from common.endings import ENDINGS
 from common.errors import InputError
@@ -33,8 +34,9 @@ from common.files import claimed_folder, write_text
 from common.own_stories import Example, split_stories
 from dataset import COLUMNS, LOCAL_DATA, as_table, topic_of
 from preparation.processes import map_in_order, start_pool
-from preparation.raw_files import SOURCE, RawFile, open_source
+from preparation.raw_files import SOURCE, open_source
 from preparation.records import parse_record, parsed_records, whole_records
+from preparation.streamed_file import RawFile
 from sharing.cards import data_card
 from sharing.push import check_write_access, push
 
@@ -251,7 +253,7 @@ def prepare(settings: Settings, folder: Path) -> dict[str, dict[str, int]]:
                 groups = np.split(kept, range(ROW_GROUP, len(kept), ROW_GROUP))
                 parquet[split.name] = write_parquet(folder / f"{split.name}.parquet", split.tables(groups))
     report = {
-        "source": settings.source.partition("@")[0] if commit else file.resolve().name,
+        "source": hub.parts(settings.source).repo_id if commit else file.resolve().name,
         "commit": commit,
         "kind": "stories" if file.is_file() else "TinyStoriesInstruct",
         "endings": endings,

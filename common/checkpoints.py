@@ -16,32 +16,31 @@ from common.presets import PRESETS
 
 STATE = "training_state.pt"  # of a run: what --resume needs
 CHECKPOINT = ("model.safetensors", "config.json", "README.md", ENDINGS_FILE)  # what is written of one here
+NAMED = ("model.safetensors", "pytorch_model.bin")  # one of these is taken before other files
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 def locate(path: str) -> Path:
     """The file with the weights of `path`, fetched if that names a repo on the Hub.
 
-    `path` is a .pt or .safetensors file, a folder that holds one, or a Hub id `namespace/name[@revision]`.
+    `path` is a .pt or .safetensors file, a folder that holds one, or either on the Hub: common/hub.py.
     Raises CheckpointError.
     """
-    local = Path(path)
-    if local.is_file():
-        if local.suffix not in SUFFIXES or local.name == STATE:
-            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file of weights")
-        return local
-    if local.is_dir():
-        folder = local
-    elif hub.is_name(path) and local.suffix not in SUFFIXES:
+    place = Path(path)
+    if hub.is_name(path) and not (path.count("/") == 1 and place.suffix in SUFFIXES):
         try:
-            folder = hub.fetch(path, "model", lambda files: _files_to_fetch(path, files))
+            place = hub.fetch(path, "model", lambda files, file: _files_to_fetch(path, files, file))
         except InputError as error:
             raise CheckpointError(f"{error}; or name a checkpoint that is here with --checkpoint") from error
-    else:
+    if place.is_file():
+        if place.name == STATE or not (place.suffix in SUFFIXES or place.name in NAMED):
+            raise CheckpointError(f"{path}: not a checkpoint; expected a .pt or .safetensors file of weights")
+        return place
+    if not place.is_dir():
         raise CheckpointError(f"{path}: no such file or folder, and not a Hub id (namespace/name)")
-    files = _weights_in(folder)
+    files = _weights_in(place)
     if len(files) != 1:
-        found = ", ".join(sorted(file.name for file in files or folder.iterdir())[:4]) or "nothing"
+        found = ", ".join(sorted(file.name for file in files or place.iterdir())[:4]) or "nothing"
         raise CheckpointError(
             f"{path}: expected model.safetensors or a single .pt or .safetensors file in this folder, "
             f"found {found}; of a run, name best/, last/ or epoch_N/"
@@ -50,24 +49,25 @@ def locate(path: str) -> Path:
 
 
 def _weights_in(folder: Path) -> list[Path]:
-    """model.safetensors, or else all files that may be weights. (macOS leaves hidden ones beside a file.)"""
-    named = folder / "model.safetensors"
-    if named.exists():
-        return [named]
+    """The one file of NAMED, or else all that may be weights. (macOS leaves hidden ones beside a file.)"""
+    for name in NAMED:
+        if (folder / name).exists():
+            return [folder / name]
     return [file for file in folder.glob("[!.]*") if file.suffix in SUFFIXES and file.name != STATE]
 
 
-def _files_to_fetch(path: str, files: list[str]) -> list[str]:
-    """Of the Hub repo `path`: model.safetensors and its config, or else weights in whatever form it has."""
-    named = [file for file in files if file in ("model.safetensors", "config.json", ENDINGS_FILE)]
-    others = [file for file in files if file.endswith(SUFFIXES) and "/" not in file]
-    if "model.safetensors" in named:
-        return named
-    if len(others) > 1:
+def _files_to_fetch(path: str, files: list[str], file: str) -> list[str]:
+    """Of a folder of the Hub: `file`, or else one of NAMED, or else weights in whatever form it has; and what
+    belongs to them."""
+    weights = [file] if file else [name for name in NAMED if name in files][:1]
+    if not weights:
+        weights = [name for name in files if name.endswith(SUFFIXES) and "/" not in name]
+    if len(weights) > 1:
+        several = ", ".join(weights)
         raise CheckpointError(
-            f"{path}: holds several checkpoints ({', '.join(others)}) and no model.safetensors"
+            f"{path}: holds several checkpoints ({several}); name one, as in namespace/name/{weights[0]}"
         )
-    return others and [*others, *({ENDINGS_FILE} & {*files})]
+    return weights and [*weights, *sorted({"config.json", ENDINGS_FILE} & {*files})]
 
 
 def base_checkpoint(model_size: str) -> str:

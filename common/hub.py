@@ -1,6 +1,7 @@
 """Repos of the Hugging Face Hub: their names, their commits, their files in the Hub's cache.
 
-A name is `namespace/name` or `namespace/name@revision`: a branch, a tag or a commit.
+A name is `namespace/name`, and may go on with a folder or a file in that repo and with `@revision`: a branch,
+a tag or a commit.
 """
 
 import functools
@@ -9,27 +10,43 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.errors import InputError
 
 # huggingface_hub takes a fifth of a second to import: only where it is used
 
-NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", re.ASCII)
+NAME = re.compile(
+    r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(/(?P<path>\w[\w.-]*(/\w[\w.-]*)*))?(@(?P<revision>[\w./-]+))?", re.ASCII
+)
+
+
+class Name(NamedTuple):
+    repo_id: str
+    path: str  # in the repo; "" means its root
+    revision: str | None
 
 
 def is_name(name: str) -> bool:
-    """Whether this means a repo on the Hub, not a path: there is no such file or folder here."""
+    """Whether this means something on the Hub, not a path: there is no such file or folder here."""
     return NAME.fullmatch(name) is not None and not Path(name).exists()
 
 
+def parts(name: str) -> Name:
+    found = NAME.fullmatch(name)
+    if found is None:
+        raise InputError(f"{name}: is not the name of a repo (namespace/name)")
+    return Name(found["repo"], found["path"] or "", found["revision"])
+
+
 def origin(name: str, folder: Path) -> dict[str, str | None]:
-    """What was named and, if that is a repo, at which commit `fetch` put it into `folder`."""
-    return {"name": name, "commit": folder.name if is_name(name) else None}
+    """What was named and, if that is on the Hub, at which commit `fetch` put it into `folder`."""
+    commits = [part for part in folder.parts if re.fullmatch(r"[0-9a-f]{40}", part)]
+    return {"name": name, "commit": commits[-1] if is_name(name) else None}
 
 
 def resolve(name: str, repo_type: str) -> tuple[str, str]:
-    """`namespace/name[@revision]` -> repo id and commit.
+    """Name -> repo id and commit.
 
     Where the Hub cannot be reached, the commit that it was at when it last could be; huggingface_hub says so.
     """
@@ -37,9 +54,9 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
 
     from common.retry import with_retries
 
-    repo_id, _, revision = name.partition("@")
-    ask = functools.partial(HfApi().resolve_revision, repo_id, repo_type=repo_type, revision=revision or None)
-    if not Path(name).parent.exists():
+    repo_id, _, revision = parts(name)
+    ask = functools.partial(HfApi().resolve_revision, repo_id, repo_type=repo_type, revision=revision)
+    if not Path(name.partition("/")[0]).exists():
         return repo_id, with_retries(name, ask).resolved
     try:  # it may as well be a path with a slip in it
         return repo_id, with_retries(name, ask, patience=0).resolved
@@ -47,10 +64,13 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
         raise InputError(f"{name}: there is no such folder here; as a repo of the Hub, {error}") from error
 
 
-def fetch(name: str, repo_type: str, choose: Callable[[list[str]], list[str]] = lambda files: files) -> Path:
-    """The folder that holds the files of a repo that `choose` picks; its name is the commit.
+def fetch(
+    name: str, repo_type: str, choose: Callable[[list[str], str], list[str]] = lambda files, _: files
+) -> Path:
+    """The folder or file that is named, in the Hub's cache; what is there is used without the network.
 
-    It lies in the Hub's cache; what is there already is used without the network. Says where it came from.
+    `choose` says which files are wanted: given are the paths below the folder that is named, or that the file
+    that is named lies in, and that file's name, else "". Says where they came from.
     """
     from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -63,16 +83,19 @@ def fetch(name: str, repo_type: str, choose: Callable[[list[str]], list[str]] = 
         files = [file.path for file in get_cached_repo_tree(**where)]
     except CachedRepoTreeNotFoundError:
         files = with_retries(name, lambda: HfApi().list_repo_files(**where))
-    chosen = choose(files)
+    path = parts(name).path
+    folder, _, file = path.rpartition("/") if path in files else (path, "", "")
+    below = f"{folder}/" if folder else ""
+    chosen = [below + each for each in choose([f[len(below) :] for f in files if f.startswith(below)], file)]
     if not chosen:
         raise InputError(f"{name}: the repo holds none of the files that are needed")
     cached = all(isinstance(try_to_load_from_cache(filename=file, **where), str) for file in chosen)
     exactly = [glob.escape(file) for file in chosen]
-    folder = with_retries(
+    snapshot = with_retries(
         name,
         lambda: snapshot_download(**where, allow_patterns=exactly, local_files_only=cached),
         long=True,
     )
     way = "from the Hub's cache" if cached else "fetched from the Hub"
-    print(f"{repo_id}: commit {commit[:12]}, {way}, in {folder}", file=sys.stderr)
-    return Path(folder)
+    print(f"{repo_id}: commit {commit[:12]}, {way}, in {snapshot}", file=sys.stderr)
+    return Path(snapshot, path)

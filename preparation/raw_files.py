@@ -1,34 +1,20 @@
 """The two text files of TinyStoriesInstruct, in a folder or on the Hub."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
 from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
 
 from common import hub
 from common.errors import InputError
-from common.files import refuse_lfs_pointer
-from preparation.streamed_file import StreamedFile, read_blocks
+from common.files import refuse_lfs_pointer, write_text
+from common.retry import with_retries
+from preparation.streamed_file import RawFile, StreamedFile
 
 SOURCE = "roneneldan/TinyStoriesInstruct"
 FILES = {"train": "TinyStories-Instruct-train.txt", "validation": "TinyStories-Instruct-valid.txt"}
 RAW_FOLDER = Path("data/raw")
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """Raw text that is here already; to read, the same as a StreamedFile."""
-
-    file: Path
-
-    @property
-    def size(self) -> int:
-        return self.file.stat().st_size
-
-    def blocks(self) -> Iterator[bytes]:
-        return read_blocks(self.file)
-
-
-RawFile = LocalFile | StreamedFile
 
 
 def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
@@ -42,10 +28,26 @@ def open_source(source: str) -> tuple[dict[str, RawFile], str | None]:
             if not (folder / name).is_file():
                 raise InputError(f"--source {source}: holds no {name}")
             refuse_lfs_pointer(folder / name)
-        return {split: LocalFile(folder / name) for split, name in FILES.items()}, None
+        return {split: RawFile(folder / name) for split, name in FILES.items()}, None
     if not hub.is_name(source):
         raise InputError(f"--source {source}: no such folder or file, and not a Hub id (namespace/name)")
     repo_id, commit = hub.resolve(source, "dataset")
-    kept = RAW_FOLDER / f"{repo_id.replace('/', '--')}@{commit[:12]}"
-    print(f"source: {repo_id}, commit {commit[:12]}; raw text is kept in {kept}")
-    return {split: StreamedFile(repo_id, commit, name, kept) for split, name in FILES.items()}, commit
+    print(f"source: {repo_id}, commit {commit[:12]}; raw text is kept in {RAW_FOLDER}")
+    return {split: _on_the_hub(repo_id, commit, name) for split, name in FILES.items()}, commit
+
+
+def _on_the_hub(repo_id: str, commit: str, name: str) -> StreamedFile:
+    """It is kept under its hash, which a commit to another file does not change; and what the Hub told of it,
+    so that the network is not needed once all has come."""
+    told = RAW_FOLDER / f"{commit[:12]}-{name}.json"
+    if not told.exists():
+        where: dict[str, Any] = dict(repo_id=repo_id, repo_type="dataset", revision=commit)
+        found: list[Any] = with_retries(repo_id, lambda: HfApi().get_paths_info(paths=[name], **where))
+        if not found:
+            raise InputError(f"{repo_id}/{name}: the repo has no such file")
+        digest = found[0].lfs.sha256 if found[0].lfs else found[0].blob_id
+        RAW_FOLDER.mkdir(parents=True, exist_ok=True)
+        write_text(told, json.dumps({"size": found[0].size, "digest": digest}) + "\n")
+    known = json.loads(told.read_text("utf-8"))
+    place = f"datasets/{repo_id}@{commit}/{name}"
+    return StreamedFile(place, whole=RAW_FOLDER / f"{known['digest'][:12]}-{name}", **known)

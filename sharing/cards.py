@@ -13,6 +13,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData, EvalResult, ModelCard, ModelCardData
 
+from common import hub
 from common.endings import either
 from common.errors import InputError
 from common.markdown import table
@@ -287,7 +288,7 @@ def size_category(examples: int) -> str:
 
 def _hub_id(name: str, commit: str | None) -> str | None:
     """The repo id of what came from the Hub; None for a path, which has no commit."""
-    return name.partition("@")[0] if commit else None
+    return hub.parts(name).repo_id if commit else None
 
 
 def _origin(name: str, commit: str | None) -> str:

@@ -40,7 +40,7 @@ class Settings:
 def check_write_access(repo_id: str, repo_type: str) -> None:
     """Make the repo if it is not there. Raises InputError if it cannot be written with the token at hand."""
     what = f"--push-to-hub {repo_id}"
-    if "@" in repo_id or not NAME.fullmatch(repo_id):
+    if not (found := NAME.fullmatch(repo_id)) or found["repo"] != repo_id:
         raise InputError(f"{what}: is not the name of a repo (namespace/name)")
     if with_retries(what, get_token) is None:
         raise InputError(f"{what}: needs a token; log in with `uv run hf auth login`, or set HF_TOKEN")
@@ -74,10 +74,11 @@ def _send(content: Path, folder: Path, repo_id: str, repo_type: str) -> None:
     if info and info[0].last_commit and info[0].last_commit.title != MESSAGE:
         print(f"note: {repo_id}: its {CARD} was edited on the Hub and stays; the new one is in {folder}")
         files.remove(CARD)
+    sent = sorted({file for pattern in files for file in content.glob(pattern)})
     commit = with_retries(
         what,
-        lambda: HfApi().upload_folder(
-            folder_path=content, commit_message=MESSAGE, allow_patterns=files, **where
+        lambda: HfApi().create_commit(
+            operations=[CommitOperationAdd(file.name, file) for file in sent], commit_message=MESSAGE, **where
         ),
         long=True,
     )

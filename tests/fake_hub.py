@@ -43,7 +43,9 @@ class Fault:
     skip: int = 0
     times: int = 1
     status: int | None = None  # answered in place of the file
+    said: str = "a fault"  # with that status
     headers: Mapping[str, str] = field(default_factory=dict)
+    page: bool = False  # a web page is answered in place of the file
     after_bytes: int | None = None  # of the body, sent or received; then the connection is closed
     honest: bool = True  # the answer tells the length that was to come
     reset: bool = False  # closed with a TCP reset
@@ -186,7 +188,10 @@ class Handler(BaseHTTPRequestHandler):
                 raise Dropped
             body = self.receive()
             if self.fault and self.fault.status:
-                self.reply({"error": "a fault"}, self.fault.status, **self.fault.headers)
+                self.reply({"error": self.fault.said}, self.fault.status, **self.fault.headers)
+                return
+            if self.fault and self.fault.page:
+                self.send(b"<!doctype html><title>Log in</title>", 200, **{"Content-Type": "text/html"})
                 return
             for pattern, name in self.ROUTES:
                 if match := re.fullmatch(pattern, unquote(self.path.partition("?")[0])):

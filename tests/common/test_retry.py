@@ -1,12 +1,14 @@
 """How long the scripts go on asking a Hub that fails, and what they say when it is this machine that does."""
 
-import importlib.util
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import httpx2
 import pytest
-from huggingface_hub import close_session, constants, get_session
+from huggingface_hub import close_session, get_session
 
 from common import retry
 from common.errors import InputError
@@ -16,8 +18,6 @@ from hub_user import (
     RAW,
     STORY,
     User,
-    complaint_of,
-    finished,
     weights,
 )
 from tiny import tiny_model
@@ -58,6 +58,41 @@ def test_a_renewed_client_does_not_wait_for_ever_either() -> None:
     assert retry._limit_waiting in get_session().event_hooks["request"]
 
 
+def test_a_rate_limit_is_waited_for(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    hub.add("model", FINETUNED, weights(tiny_model(), tmp_path))
+    limit = {"RateLimit": '"api";r=0;t=0', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
+    hub.fail("GET /api/models/[^/]*/[^/]*$", status=429, headers=limit)
+    assert (
+        "the Hub answers 429 Too Many Requests: a fault; trying again in 1 s" in user.succeed(*STORY).stderr
+    )
+    limit["RateLimit"] = '"api";r=0;t=3000'
+    hub.fail("GET /api/models/[^/]*/[^/]*$", status=429, headers=limit)
+    assert "the Hub asks to wait 3,001 s; try again then" in user.fail(*STORY)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given", "is_off"),
+    [
+        ("https://huggingface.co", None, False),
+        ("https://hub.example", None, True),
+        ("https://huggingface.co", "1", True),
+        ("https://hub.example", "0", False),
+    ],
+)
+def test_xet_is_for_the_hub_itself_unless_somebody_says_otherwise(
+    endpoint: str, given: str | None, is_off: bool
+) -> None:
+    """In a process of its own: huggingface_hub reads the variables when it is imported."""
+    program = (
+        "from huggingface_hub import constants; from common.retry import set_up_client;"
+        "set_up_client(); print(constants.HF_HUB_DISABLE_XET)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_XET"}
+    environment |= {"HF_ENDPOINT": endpoint} | ({"HF_HUB_DISABLE_XET": given} if given else {})
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == str(is_off), done.stderr
+
+
 @pytest.mark.parametrize("script", [["prepare_data.py"], STORY, ["finetune.py"]])
 def test_a_server_that_never_answers_is_given_up(script: list[str], hub: FakeHub, user: User) -> None:
     hub.fail(".*", silent=True, times=10**6)
@@ -68,70 +103,3 @@ def test_a_server_that_is_not_there_is_given_up(hub: FakeHub, user: User) -> Non
     with hub.away():
         assert f"{RAW}: no connection to the Hub, for too long" in user.fail("prepare_data.py", patience=0.5)
         assert f"{FINETUNED}: no connection to the Hub, for too long" in user.fail(*STORY, patience=0.5)
-
-
-@pytest.mark.parametrize("name", ["ALL_PROXY", "https_proxy"])
-def test_a_proxy_of_an_unknown_kind_is_named(
-    name: str, hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, "gopher://127.0.0.1:9")
-    assert f"{FINETUNED}: {name} cannot be used; unset it" in user.fail(*STORY)
-
-
-@pytest.mark.skipif(bool(importlib.util.find_spec("socksio")), reason="with it, such a proxy can be used")
-def test_a_socks_proxy_is_named_from_the_first_client_on(
-    hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    line = complaint_of(finished(user.start_process(*STORY)))
-    assert f"{FINETUNED}: ALL_PROXY cannot be used; unset it" in line
-    assert "socksio" in line
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_certificates_that_cannot_be_read_are_named(
-    there: bool, hub: FakeHub, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As conda leaves the variable when an environment of its own is gone."""
-    file = tmp_path / "cacert.pem"
-    if there:
-        file.write_text("none")
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    assert f"{FINETUNED}: SSL_CERT_FILE cannot be used; unset it" in user.fail(*STORY)
-
-
-def test_a_proxy_that_lets_nothing_through_is_named(
-    hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The fake Hub as a proxy: it refuses to connect elsewhere."""
-    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
-    monkeypatch.setenv("HTTPS_PROXY", hub.url)
-    said = f"{FINETUNED}: no connection to the Hub, through the proxy of HTTPS_PROXY"
-    assert said in user.fail(*STORY, patience=0.1)
-    with hub.away():
-        assert said in user.fail(*STORY, patience=0.1)
-
-
-def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(
-    hub: FakeHub, user: User, tmp_path: Path
-) -> None:
-    """A file is in its place: permissions do not bind root."""
-    hub.add("model", FINETUNED, weights(tiny_model(), tmp_path))
-    user.cache.touch()
-    in_process = user.fail(*STORY)
-    for line in (in_process, complaint_of(finished(user.start_process(*STORY)))):
-        assert f"{FINETUNED}: {user.cache}/" in line
-        assert "cannot be written" in line
-        assert "set HF_HOME to a folder of yours" in line
-
-
-def test_a_home_that_cannot_be_written_is_named_with_the_remedy(hub: FakeHub, user: User) -> None:
-    folder = user.place / "out"
-    folder.mkdir()
-    for name in ("model.safetensors", "config.json", "README.md"):
-        (folder / name).touch()
-    push = ["sharing.push", "--folder", folder, "--push-to-hub", "author/stories"]
-    homeless = ["env", "--unset=HF_HOME", "HOME=/dev/null/nowhere"]
-    line = complaint_of(finished(user.start_process(*map(str, push), before=homeless)))
-    assert "--push-to-hub author/stories: /dev/null/nowhere/" in line
-    assert "set HF_HOME to a folder of yours" in line

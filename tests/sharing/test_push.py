@@ -51,8 +51,8 @@ def test_access_is_checked_before_the_work(
     hub.add("model", BASE, weights(tiny_model(), tmp_path))
     for token, said in (
         (None, "needs a token; log in with `uv run hf auth login`, or set HF_TOKEN"),
-        ("hf_of_nobody", "the Hub does not know the token (401)"),
-        (READER, "the token may not do this (403)"),
+        ("hf_of_nobody", "the Hub does not know the token (401); the token in HF_TOKEN wins over"),
+        (READER, "the Hub answers 403 Forbidden: Forbidden: you may only read"),
     ):
         user = User(tmp_path / str(token), token)
         for script, repo in (

@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import parse_ratelimit_headers
 
-from common.errors import one_line
+from common.errors import InputError, one_line
 
 PASSING = (408, 429, 500, 502, 503, 504)  # HTTP status
 CLOCK = (9, 10)  # OpenSSL's numbers of "not yet valid" and "expired"
@@ -42,6 +42,8 @@ class Reason(NamedTuple):
 
 
 def explain(error: Exception) -> Reason:
+    if isinstance(error, InputError):
+        return Reason(str(error))
     causes = list(_causes(error))
     for look in (_of_this_machine, _of_the_hub, _of_tls, _of_the_network):
         for cause in causes:

@@ -52,8 +52,6 @@ class Retries:
 
     def wait_or_raise(self, error: Exception) -> None:
         """Wait until the next try is due. Raises InputError if there is none."""
-        if isinstance(error, InputError):
-            raise error
         why = explain(error)
         if not why.may_pass:
             raise InputError(f"{self.what}: {why.line}") from error

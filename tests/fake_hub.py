@@ -45,6 +45,7 @@ class Fault:
     status: int | None = None  # answered in place of the file
     said: str = "a fault"  # with that status
     headers: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False  # all of the file is sent where a part was asked for
     page: bool = False  # a web page is answered in place of the file
     after_bytes: int | None = None  # of the body, sent or received; then the connection is closed
     honest: bool = True  # the answer tells the length that was to come
@@ -308,7 +309,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def bytes_of(self, content: bytes, head: Mapping[str, str]) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not asked:
+        if not asked or (self.fault and self.fault.whole):
             return self.send(content, 200, **head)
         start, end = int(asked[1]), int(asked[2] or len(content) - 1)
         place = {"Content-Range": f"bytes {start}-{end}/{len(content)}"}

@@ -102,6 +102,32 @@ def test_a_revision_can_be_pinned(hub: FakeHub, user: User, tmp_path: Path) -> N
     assert "no such revision" in user.fail(*STORY, "--checkpoint", f"{FINETUNED}@{'0' * 40}")
 
 
+def test_a_file_and_a_folder_of_a_repo_can_be_named(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    one, other = tiny_model(seed=1), tiny_model(seed=2)
+    folder = {f"runs/first/{name}": content for name, content in weights(other, tmp_path).items()}
+    file = first_release(one)["finetune_epoch_5.pt"]
+    files = {"epoch_1.pt": b"", "epoch_2.pt": file, "notes/epoch_3.pt": file} | folder
+    commit = hub.add("model", "author/runs", files)
+    hub.add("model", "author/runs", {"epoch_2.pt": b"", "runs/first/model.safetensors": b""})
+    names = {"epoch_2.pt": one, "notes": one, "notes/epoch_3.pt": one, "runs/first": other}
+    for name, model in names.items():
+        told = user.succeed(*STORY, "--checkpoint", f"author/runs/{name}@{commit}").stdout
+        assert told == told_by(model, tmp_path)
+    assert "holds none of the files" in user.fail(*STORY, "--checkpoint", "author/runs/runs")
+    assert "not a checkpoint" in user.fail(*STORY, "--checkpoint", "author/runs/runs/first/config.json")
+    named = f"author/runs/notes/epoch_3.pt@{commit}"
+    user.succeed("quantize.py", "--checkpoint", named, "--examples", 0, "--output", "int8")
+    made = json.loads((user.place / "int8" / "int8.json").read_text())
+    assert (made["name"], made["commit"]) == (named, commit)
+
+
+def test_a_name_of_torchs_own_is_taken_before_others(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    model = tiny_model()
+    file = first_release(model)["finetune_epoch_5.pt"]
+    hub.add("model", FINETUNED, {"pytorch_model.bin": file, "training_args.bin": b"", "epoch_1.pt": b""})
+    assert user.succeed(*STORY).stdout == told_by(model, tmp_path)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_weights_file_survives(fault: str, hub: FakeHub, user: User, tmp_path: Path) -> None:
     model = tiny_model(embedding_dim=64)

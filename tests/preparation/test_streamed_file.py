@@ -104,6 +104,17 @@ def test_text_that_came_damaged_is_not_used(
     assert same_data(user.place / "out", undisturbed)
 
 
+def test_a_server_that_sends_more_than_it_was_asked_for_is_stopped(
+    hub: FakeHub, user: User, texts: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed_file, "PART", 60_000)
+    hub.add("dataset", RAW, texts)
+    hub.fail(f"GET /objects/.*{TRAIN}", whole=True)
+    line = user.fail("prepare_data.py")
+    assert f"{TRAIN}: the Hub gives more than the part of a file that it was asked for" in line
+    user.succeed("prepare_data.py")
+
+
 def test_two_runs_do_not_write_one_file(hub: FakeHub, user: User, texts: dict[str, bytes]) -> None:
     commit = hub.add("dataset", RAW, texts)
     (user.place / "data" / "raw").mkdir(parents=True)

@@ -1,7 +1,7 @@
 """The web demo: a topic and an ending in, a story that writes itself on the page.
 
-    uv run --extra app python app.py                        # with the newest model that was trained here
-    MODEL=you/my-stories PORT=8080 uv run --extra app python app.py
+    uv run python app.py                        # with the newest model that was trained here
+    MODEL=you/my-stories PORT=8080 uv run python app.py
 
 All visitors' stories are told together (inference/together.py); Stop, or leaving the page, ends one. The API
 tells the same ones. What comes in passes serving/fence.py first. Nothing that a visitor types is logged or
@@ -29,9 +29,9 @@ from inference.opening import open_model
 from inference.sampling import Sampling
 from inference.stories import Request, Story, tell_stories
 from inference.together import SHARE, Together
-from serving.fence import Networks, networks
+from serving.fence import Networks, address_of, networks
 from serving.jobs import gr  # gradio, imported with care
-from serving.server import build_server, listen, serve
+from serving.server import VISITOR_HEADER, build_server, listen, serve
 from serving.visit import (
     FEWEST_TOKENS,
     LONGEST_STORY,
@@ -46,7 +46,7 @@ from serving.visit import (
 # What hosts set, as options; those of the command line come after them.
 ENVIRONMENT = {
     **{"MODEL": "--checkpoint", "HOST": "--host", "PORT": "--port", "DEVICE": "--device"},
-    **{"PROXIES": "--proxies", "SHARE": "--share"},
+    **{"PROXIES": "--proxies", "VISITOR_HEADER": "--visitor-header", "SHARE": "--share"},
 }
 EXAMPLES = (
     "A little bear finds a red balloon in the forest.",
@@ -66,6 +66,7 @@ class Settings:
     port: int = setting(7860, "port to listen on; or $PORT", at_least=1, at_most=65535)
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one; or $DEVICE")
     proxies: str = setting("", "addresses or networks of proxies that name a visitor's; or $PROXIES")
+    visitor_header: str = setting(VISITOR_HEADER, "by which they do; or $VISITOR_HEADER")
     share: int = setting(
         SHARE,
         "stories at once for one address, by a strength one for each ending; or $SHARE",
@@ -194,12 +195,15 @@ def other_label(ending: str, endings: Sequence[str]) -> str:
     return "The other ending" if len(endings) == 2 else f"{ending.capitalize()} ending"
 
 
-def build_demo(together: Together, name: str, proxies: Networks = ()) -> FastAPI:
+def build_demo(
+    together: Together, name: str, proxies: Networks = (), visitor_header: str = VISITOR_HEADER
+) -> FastAPI:
     return build_server(
         build_page(together, name),
         together.is_alive,
         together.share,
         proxies,
+        visitor_header,
         head=f"<style>{LOOK.read_text('utf-8')}</style>",
         theme=gr.themes.Base(
             primary_hue="amber",
@@ -212,8 +216,13 @@ def build_demo(together: Together, name: str, proxies: Networks = ()) -> FastAPI
 
 
 def main(argv: list[str] | None = None) -> None:
-    given = [f"{option}={value}" for name, option in ENVIRONMENT.items() if (value := os.environ.get(name))]
-    settings = parse(Settings, given + (sys.argv[1:] if argv is None else argv), __doc__)
+    given = {option: value for name, option in ENVIRONMENT.items() if (value := os.environ.get(name))}
+    host = given.get("--host", "localhost")
+    if host != "localhost" and address_of(host) is None:  # as conda and tcsh set it
+        print(f"note: HOST={host} is no address, and not taken; --host may name one", file=sys.stderr)
+        del given["--host"]
+    options = [f"{option}={value}" for option, value in given.items()]
+    settings = parse(Settings, options + (sys.argv[1:] if argv is None else argv), __doc__)
     try:
         proxies = networks(settings.proxies)
     except ValueError as error:
@@ -226,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
     first = Request(EXAMPLES[0], model.taught.endings[0], seed=0)
     tell_stories(model, [first], Sampling(max_new_tokens=FEWEST_TOKENS), choose_token)  # warms up
     together = Together(model, choose_token, settings.share)
-    server = build_demo(together, name, proxies)
+    server = build_demo(together, name, proxies, settings.visitor_header)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"model {name} on {how}, http://{host}:{settings.port}", file=sys.stderr)
     serve(server, listening, together.is_alive, proxies)

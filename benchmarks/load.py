@@ -1,6 +1,6 @@
 """The web demo under load: 40 visitors at once, 500 stories told to four who come again and again, strangers.
 
-    uv run --extra app python -m benchmarks.load            # minutes, with the newest model here
+    uv run python -m benchmarks.load            # minutes, with the newest model here
 
 app.py runs in a process of its own; visitors, each with an address that a proxy would name, speak to its API
 over loopback, and share the cores with it. While the 40 wait, the page is fetched again and again.

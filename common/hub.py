@@ -54,14 +54,15 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
 
     from common.retry import with_retries
 
-    repo_id, _, revision = parts(name)
+    repo_id, path, revision = parts(name)
     ask = functools.partial(HfApi().resolve_revision, repo_id, repo_type=repo_type, revision=revision)
-    if not Path(name.partition("/")[0]).exists():
-        return repo_id, with_retries(name, ask).resolved
-    try:  # it may as well be a path with a slip in it
-        return repo_id, with_retries(name, ask, patience=0).resolved
+    begins_here = Path(name.partition("/")[0]).exists()
+    try:
+        return repo_id, with_retries(name, ask, patience=0 if begins_here else None).resolved
     except InputError as error:
-        raise InputError(f"{name}: there is no such folder here; as a repo of the Hub, {error}") from error
+        if begins_here or path:  # it may as well be a path with a slip in it
+            raise InputError(f"{name}: there is no such thing here; as one of the Hub, {error}") from error
+        raise
 
 
 def fetch(
@@ -72,7 +73,13 @@ def fetch(
     `choose` says which files are wanted: given are the paths below the folder that is named, or that the file
     that is named lies in, and that file's name, else "". Says where they came from.
     """
-    from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import (
+        HfApi,
+        get_cached_repo_tree,
+        hf_hub_download,
+        snapshot_download,
+        try_to_load_from_cache,
+    )
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     from common.retry import with_retries
@@ -91,10 +98,10 @@ def fetch(
         raise InputError(f"{name}: the repo holds none of the files that are needed")
     cached = all(isinstance(try_to_load_from_cache(filename=file, **where), str) for file in chosen)
     exactly = [glob.escape(file) for file in chosen]
+    for file in chosen:  # in this thread, which a signal ends; snapshot_download would wait for its own
+        with_retries(name, functools.partial(hf_hub_download, filename=file, **where), long=True)
     snapshot = with_retries(
-        name,
-        lambda: snapshot_download(**where, allow_patterns=exactly, local_files_only=cached),
-        long=True,
+        name, lambda: snapshot_download(**where, allow_patterns=exactly, local_files_only=cached)
     )
     way = "from the Hub's cache" if cached else "fetched from the Hub"
     print(f"{repo_id}: commit {commit[:12]}, {way}, in {snapshot}", file=sys.stderr)

@@ -7,6 +7,7 @@ that says most is looked for among all of them. Where the Hub gives a reason, it
 import errno
 import json
 import os
+import re
 import socket
 import ssl
 import urllib.request
@@ -45,7 +46,7 @@ def explain(error: Exception) -> Reason:
     if isinstance(error, InputError):
         return Reason(str(error))
     causes = list(_causes(error))
-    for look in (_of_this_machine, _of_the_hub, _of_tls, _of_the_network):
+    for look in (_of_this_machine, _of_the_hub, _of_tls, _of_xet, _of_the_network):
         for cause in causes:
             if reason := look(cause):
                 return reason
@@ -138,6 +139,16 @@ def _of_tls(cause: BaseException) -> Reason | None:
     if cause.verify_code in CLOCK:
         remedy = "is the clock of this machine right?"
     return Reason(f"the certificate that the Hub shows is not trusted ({cause.verify_message}); {remedy}")
+
+
+def _of_xet(cause: BaseException) -> Reason | None:
+    """hf_xet has no classes for its errors, only these and a text; seen of 1.8."""
+    said = str(cause)
+    if type(cause) not in (RuntimeError, ConnectionError) or "rror: " not in said:
+        return None
+    if answer := re.search(r"HTTP status \w+ error \((\d+) ([^)]+)\)", said):
+        return Reason(f"the Hub's Xet answers {answer[1]} {answer[2]}", int(answer[1]) in PASSING)
+    return Reason("the Hub's Xet fails; HF_HUB_DISABLE_XET=1 does without it", may_pass=True)
 
 
 def _of_the_network(cause: BaseException) -> Reason | None:

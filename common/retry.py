@@ -83,6 +83,8 @@ def set_up_client() -> None:
     large files, is for the Hub itself, as no mirror has it."""
     if "HF_HUB_DISABLE_XET" not in os.environ:
         constants.HF_HUB_DISABLE_XET = constants.HUGGINGFACE_CO_URL_HOME.rstrip("/") != constants.ENDPOINT
+    # By itself it tries for up to eight minutes, without a word.
+    os.environ.setdefault("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "2")
     hooks = get_session().event_hooks["request"]
     set_client_factory(
         lambda: httpx2.Client(

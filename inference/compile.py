@@ -2,10 +2,11 @@
 
     library = load_library()                       # a ctypes.CDLL; the second time in some milliseconds
 
-The compiler is $CC, cc, gcc, clang, or zig from PyPI (`ziglang`), the first that makes a library which gives
-the known answer (engine.py's `is_right`): once for this processor alone and, if that fails, once for all of
-its kind; for whatever CC="gcc -march=..." says. The answer is first computed in a process of its own, which
-may crash.
+An image may bring some beside engine.c, for several kinds of processors: the best that gives the known
+answer (engine.py's `is_right`) is taken. Otherwise the compiler is $CC, cc, gcc, clang, or zig from PyPI
+(`ziglang`), the first that makes a library which gives it: once for this processor alone and, if that fails,
+once for all of its kind; for whatever CC="gcc -march=..." says. The answer is first computed in a process of
+its own, which may crash.
 
 What is made lies in a folder of the user's own, under a name made of the source, the command, the compiler,
 the processor and the library's own content. It appears whole or not at all, whoever else makes it at
@@ -37,6 +38,10 @@ FLAGS = (
     *("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno"),
     *("-fno-sanitize=undefined", "-fPIC", "-shared", "-w"),
 )
+KINDS = {  # of processors that `build` builds for, the oldest first
+    "x86_64": ("x86-64-v2", "x86-64-v3", "x86-64-v3 -mavxvnni", "x86-64-v4", "x86-64-v4 -mavx512vnni"),
+    "aarch64": ("armv8-a", "armv8.2-a+dotprod"),
+}
 SECONDS = 120  # zig's first start takes a minute on a slow machine
 IS_RIGHT = "import sys; from inference.engine import is_right; sys.exit(not is_right(sys.argv[1]))"
 
@@ -92,6 +97,10 @@ def cache_folder() -> Path | None:
 @functools.cache
 def load_library() -> ctypes.CDLL:
     """Raises EngineError."""
+    for file in sorted(SOURCE.parent.glob(f"{_built()}-*.so"), reverse=True):
+        with contextlib.suppress(EngineError, OSError, subprocess.SubprocessError):
+            _check(file)
+            return open_library(file)
     cache = cache_folder()
     reasons = []
     for command in compilers():
@@ -119,12 +128,28 @@ def _kept(command: list[str], flags: tuple[str, ...], cache: Path | None) -> cty
     with tempfile.TemporaryDirectory(dir=cache, prefix=".making-", ignore_cleanup_errors=True) as folder:
         made = Path(folder) / "engine.so"
         _run([*command, *flags, str(SOURCE), "-o", str(made)], caches=folder)
-        _run([sys.executable, "-c", IS_RIGHT, str(made)], cwd=SOURCE.parent.parent)
+        _check(made)
         content = made.read_bytes()
         if cache:
             with contextlib.suppress(OSError):  # on Windows, another process may use it already
                 os.replace(made, made := cache / f"{name}-{_digest(content)}")
         return open_library(made)
+
+
+def build() -> None:
+    """Make a library for each of KINDS beside the source, for processors that are not known yet."""
+    for number, kind in enumerate(KINDS[platform.machine()]):
+        file = SOURCE.with_name(f"{_built()}-{number}.so")
+        _run(["cc", *FLAGS, *f"-march={kind}".split(), str(SOURCE), "-o", str(file)])
+
+
+def _built() -> str:
+    return f"engine-{_digest(SOURCE.read_bytes())}"
+
+
+def _check(library: Path) -> None:
+    """Raises EngineError if it does not give the known answer."""
+    _run([sys.executable, "-c", IS_RIGHT, str(library)], cwd=SOURCE.parent.parent)
 
 
 def _identity(command: list[str]) -> tuple[str, int, int]:

@@ -70,8 +70,8 @@ def network_of(address: "ipaddress.IPv4Address | ipaddress.IPv6Address | None") 
 
 
 class Fence:
-    def __init__(self, app: ASGIApp, jobs: Jobs, proxies: Networks = ()) -> None:
-        self._app, self._jobs, self._proxies = app, jobs, proxies
+    def __init__(self, app: ASGIApp, jobs: Jobs, proxies: Networks, visitor_header: str) -> None:
+        self._app, self._jobs, self._proxies, self._visitor_header = app, jobs, proxies, visitor_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -141,7 +141,7 @@ class Fence:
             given.get("host", "localhost"),
         )
         if is_among(address, self._proxies):
-            named = ",".join(given.getlist("x-forwarded-for")) or given.get("x-real-ip", "")
+            named = ",".join(given.getlist(self._visitor_header))
             for name in reversed(named.split(",")):  # the last is the word of the nearest proxy
                 if not is_among(address, self._proxies) or not (further := address_of(name)):
                     break

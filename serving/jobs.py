@@ -33,8 +33,8 @@ os.environ.setdefault("PATH", os.defpath)  # what Gradio imports fails without o
 try:
     import gradio as gr
 except Exception as error:  # when imported, it opens a client with the proxy that is set
-    said = "gradio cannot be imported; start with uv run --extra app; correct or unset ALL_PROXY, HTTPS_PROXY"
-    print(f"app.py: error: {said}, HTTP_PROXY, SSL_CERT_FILE ({error})", file=sys.stderr)
+    said = "gradio cannot be imported; start with `uv run`, which brings it; correct or unset ALL_PROXY"
+    print(f"app.py: error: {said}, HTTPS_PROXY, HTTP_PROXY, SSL_CERT_FILE ({error})", file=sys.stderr)
     sys.exit(2)
 
 UNREAD_FOR = 30.0  # seconds, after which a job that nobody came to read is dropped

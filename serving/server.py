@@ -19,6 +19,7 @@ from common.errors import InputError
 from serving.fence import LARGEST_REQUEST, Fence, Networks, address_of, is_among, network_of
 from serving.jobs import Jobs, gr
 
+VISITOR_HEADER = "X-Forwarded-For"
 SILENCE = 20.0  # seconds, after which a connection without a request is closed
 MOST_CONNECTIONS = 2000  # as far as there are file descriptors for them
 MOST_OF_A_PEER = 700  # connections: a class of children, each with a page or two
@@ -77,7 +78,12 @@ class Connection(H11Protocol):
 
 
 def build_server(
-    page: gr.Blocks, can_tell: Callable[[], bool], share: int, proxies: Networks = (), **look: Any
+    page: gr.Blocks,
+    can_tell: Callable[[], bool],
+    share: int,
+    proxies: Networks = (),
+    visitor_header: str = VISITOR_HEADER,
+    **look: Any,
 ) -> FastAPI:
     """The page, its API, and /health."""
     check(page)
@@ -89,7 +95,7 @@ def build_server(
         well = can_tell()
         return JSONResponse({"status": "ok" if well else "no story can be told"}, 200 if well else 503)
 
-    server.add_middleware(Fence, jobs=server.state.jobs, proxies=proxies)
+    server.add_middleware(Fence, jobs=server.state.jobs, proxies=proxies, visitor_header=visitor_header)
     return gr.mount_gradio_app(
         server,
         page,
@@ -113,6 +119,8 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address. Raises InputError."""
     try:
         listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if host == "::":  # all addresses, those of IPv4 too
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
     except OSError as error:

@@ -21,7 +21,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # the name of a process that
 # Where programs are, where pip finds packages, and what a processor is to be taken for.
 KEPT = re.compile(
     r"PATH|CI|TERM|CC|CXX|SYSTEMROOT"
-    r"|(PYTEST|COV|COVERAGE|LD|DYLD|ONEDNN|DNNL|MKL|ATEN|OPENBLAS|NPY|PIP)_\w+"
+    r"|(PYTEST|COV|COVERAGE|LD|DYLD|ONEDNN|DNNL|MKL|ATEN|OPENBLAS|NPY|PIP|UV)_\w+"
 )
 
 

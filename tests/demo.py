@@ -23,7 +23,7 @@ from inference.stories import Request, Story, encode_prompt, tell_stories
 from inference.together import Together
 from serving.fence import networks
 from serving.jobs import Jobs
-from serving.server import Connection
+from serving.server import VISITOR_HEADER, Connection
 
 NANO = ROOT / "assets" / "nano_base"
 ASKED = ["a dog", "sad", 0.7, 200, 1, 3]  # of the API
@@ -75,14 +75,18 @@ def jobs_of(address: str) -> Jobs:
 
 @contextlib.contextmanager
 def served(
-    model: Engine | Together, share: int = 100, proxies: str = "127.0.0.1", **limits: int
+    model: Engine | Together,
+    share: int = 100,
+    proxies: str = "127.0.0.1",
+    visitor_header: str = VISITOR_HEADER,
+    **limits: int,
 ) -> Iterator[str]:
     """The demo's address. Who comes from there may name a visitor's, as a proxy does."""
     listening = app.listen("127.0.0.1", 0)
     listening.listen()  # from now on requests wait for the server
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     together = model if isinstance(model, Together) else Together(model, choose_token, share, **limits)
-    demo = app.build_demo(together, "a tiny model", networks(proxies))
+    demo = app.build_demo(together, "a tiny model", networks(proxies), visitor_header)
     _jobs[address] = demo.state.jobs
     config = uvicorn.Config(
         demo,

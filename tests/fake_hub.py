@@ -7,8 +7,8 @@
 
 It answers what huggingface_hub asks when files are listed, fetched and pushed, in the way the real one does:
 large files by reference (git LFS), with a redirect to another host. Branches other than main, pull requests,
-private repos and xet are not there. Source of the protocol: the requests of huggingface_hub 2.4, and
-https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md.
+private repos and Xet's storage are not there. Source of the protocol: the requests of huggingface_hub 2.4,
+and https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md.
 """
 
 import base64
@@ -101,6 +101,7 @@ class FakeHub:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.objects: dict[str, bytes] = {}  # by SHA-256
         self.faults: list[Fault] = []
+        self.xet = False  # large files are said to be in Xet, too
         self.requests: list[str] = []  # "METHOD path", with " bytes=..." where a range was asked for
         self.lock = threading.Lock()
         self.closing.set()  # for requests that were never answered
@@ -172,6 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         (PAGE + r"/resolve/(?P<rev>[^/]+)/(?P<path>.+)", "file"),
         (PAGE + r"\.git/info/lfs/objects/batch", "batch"),
         (r"/objects/(?P<sha>[0-9a-f]{64})/.*", "object"),
+        (r"/xet-token", "xet_token"),
     )
 
     def log_message(self, *_: object) -> None:
@@ -296,8 +298,15 @@ class Handler(BaseHTTPRequestHandler):
         sha = sha256(content)
         self.fake.objects[sha] = content
         head |= {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{sha}"'}
+        if self.fake.xet:
+            head |= {"X-Xet-Hash": sha, "X-Xet-Refresh-Route": f"{self.fake.url}/xet-token"}
         place = f"http://localhost:{self.fake.server.server_port}/objects/{sha}/{path}"
         self.send(b"", 302, Location=place, **head)
+
+    def xet_token(self, _: bytes) -> None:
+        """For Xet's storage, of which nothing is here."""
+        access = {"X-Xet-Cas-Url": f"{self.fake.url}/xet", "X-Xet-Access-Token": "token"}
+        self.reply({}, 200, **access, **{"X-Xet-Token-Expiration": "9999999999"})
 
     def object(self, body: bytes, sha: str) -> None:
         if self.command != "PUT":

@@ -27,7 +27,8 @@ def ranges(lines: Iterable[str]) -> dict[str, Requirement]:
 
 
 BASE = ranges(PROJECT["dependencies"])
-EXTRAS = ranges(line for extra in PROJECT["optional-dependencies"].values() for line in extra)
+SERVED = ranges(PYPROJECT["dependency-groups"]["serve"])
+EXTRAS = SERVED | ranges(line for extra in PROJECT["optional-dependencies"].values() for line in extra)
 INDIRECT = ranges(PYPROJECT["tool"]["uv"]["constraint-dependencies"])
 
 
@@ -48,7 +49,7 @@ def test_constraints_pin_each_dependency_that_pyproject_names_and_nothing_else()
 
 
 def test_pinned_versions_lie_within_the_ranges_of_pyproject() -> None:
-    for name, wanted in (BASE | EXTRAS | INDIRECT).items():
+    for name, wanted in (EXTRAS | BASE | INDIRECT).items():
         assert pins(CONSTRAINTS)[name] in wanted.specifier, name
 
 
@@ -106,3 +107,29 @@ def test_pip_installs_what_the_scripts_need_by_the_readmes_line(
     story = run("python generate.py --checkpoint quickstart/model/last --topic 'a dog' --ending sad", away)
     assert re.search(r"\w{2}", story)
     assert run("git ls-files --others --exclude-standard", home) == ""
+
+
+@pytest.mark.slow
+def test_what_serves_the_demo_is_small_and_enough(tmp_path: Path, clone: Path, home: dict[str, str]) -> None:
+    """The group of the image and of a box: no torch, 0.4 GB, and a story."""
+    if not shutil.which("uv"):
+        pytest.fail("needs uv") if "CI" in os.environ else pytest.skip("needs uv")
+    venv = tmp_path / "venv"
+    away = home | {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_SYSTEM_CERTS": "1"}
+    subprocess.run(["uv", "sync", "--quiet", "--only-group", "serve"], cwd=clone, env=away, check=True)
+    (packages,) = venv.glob("lib/*/site-packages")
+    assert sum(file.stat().st_size for file in packages.rglob("*") if file.is_file()) < 400e6
+    assert not (packages / "torch").exists()
+
+    def run(*arguments: str) -> str:
+        command = [str(venv / "bin" / "python"), *arguments]
+        alone = home | {"HOME": os.environ["HOME"]}
+        return subprocess.run(
+            command, cwd=clone, env=alone, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    model = str(ROOT / "assets" / "nano_base")
+    assert re.search(
+        r"\w{2}", run("generate.py", "--checkpoint", model, "--topic", "a dog", "--ending", "sad")
+    )
+    run("-c", "import app")

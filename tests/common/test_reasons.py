@@ -123,6 +123,27 @@ def test_a_certificate_of_another_time_makes_one_think_of_the_clock() -> None:
     assert line.endswith("is not trusted (certificate has expired); is the clock of this machine right?")
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "the Hub's Xet answers 403 Forbidden; or name"),
+        (503, "the Hub's Xet answers 503 Service Unavailable, for too long; try again later"),
+        (None, "the Hub's Xet fails; HF_HUB_DISABLE_XET=1 does without it, for too long"),
+    ],
+)
+def test_xets_errors_are_told_from_each_other(
+    status: int | None, said: str, hub: FakeHub, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "0")
+    hub.add("model", FINETUNED, weights(tiny_model(), tmp_path))
+    hub.xet = True
+    hub.fail("GET /xet/", times=10**6, **(dict(status=status) if status else dict(after_bytes=0, page=True)))
+    line = user.fail(*STORY, patience=0.1)
+    assert f"{FINETUNED}: {said}" in line
+    assert ("try again later" in line) == (status != 403)
+
+
 @pytest.mark.parametrize("name", ["ALL_PROXY", "https_proxy"])
 def test_a_proxy_of_an_unknown_kind_is_named(
     name: str, hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch

@@ -240,6 +240,19 @@ def test_two_names_may_be_of_one_visitor(proxies: str, one: str, other: str) -> 
         first.text()
 
 
+def test_a_proxy_that_says_it_by_another_header_is_believed_by_that_one_alone() -> None:
+    pace = Pace(nano())
+    with served(pace.model, share=1, visitor_header="X-Real-IP") as address:
+        pace.allow(40)
+        first = Reader(address, ASKED, "192.0.2.1")  # by X-Forwarded-For
+        assert first.began.wait(60)
+        assert "for your address" in Reader(address, ASKED, "192.0.2.2").text()
+        joined = post(address, CALL, {"data": ASKED}, **{"X-Real-IP": "192.0.2.2"}).json()
+        pace.allow(ENOUGH)
+        assert "event: complete" in VISITOR.get(f"{address}{CALL}/{joined['event_id']}").text
+        first.text()
+
+
 @pytest.mark.parametrize(
     ("written", "address"),
     [

@@ -80,7 +80,7 @@ def _proxies(*schemes: str) -> str:
 
 def _of_this_machine(cause: BaseException) -> Reason | None:
     certificates = _set_here(("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    unreadable = isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError)
+    unreadable = isinstance(cause, ssl.SSLError) and cause.library != "SSL"  # no connection's
     if certificates and (unreadable or type(cause) is FileNotFoundError):
         return Reason(f"{certificates} cannot be used; unset it, or correct it ({one_line(cause)})")
     if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:

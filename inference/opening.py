@@ -37,8 +37,8 @@ def open_model(name: str, device: str) -> Opened:
         try:
             if file.suffix != ".safetensors":
                 raise EngineError(
-                    f"{file.name} is no .safetensors file; `python quantize.py --checkpoint {name}`, which "
-                    "needs PyTorch, makes one"
+                    f"{file.name} is no .safetensors file; where PyTorch is, `uv run python quantize.py "
+                    f"--checkpoint {name} --output int8` makes one"
                 )
             engine = Engine.from_file(file, usable_cores())
         except (EngineError, CheckpointError) as error:
@@ -50,7 +50,7 @@ def open_model(name: str, device: str) -> Opened:
         from model import load_model
     except ModuleNotFoundError as error:
         raise InputError(
-            f"no engine ({why_not}) and no PyTorch ({error.name}); install one of them"
+            f"{name}: {why_not or f'for {device}'}; PyTorch is not here ({error.name})"
         ) from error
     compute = choose_compute(device)
     model = load_model(name, compute.device)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
 import app
@@ -148,3 +149,9 @@ def test_a_model_of_a_service_is_not_asked_for_while_its_image_is_built(hub: Fak
     baked = Image(tmp_path / "baked", {"BAKED_MODEL": "you/tales"})
     assert baked.environment["MODEL"] == "you/tales"
     assert list(tmp_path.rglob("model.safetensors"))
+
+
+def test_a_space_builds_the_dockerfile_and_finds_its_port() -> None:
+    card = metadata_load(DEPLOY / "space" / "README.md") or {}
+    assert (card["sdk"], card["app_port"]) == ("docker", app.Settings().port)
+    assert len(card["short_description"]) <= 60  # the Hub takes no more

@@ -115,7 +115,7 @@ def test_a_certificate_that_is_not_trusted_is_named_at_once(
 
 def test_a_certificate_of_another_time_makes_one_think_of_the_clock() -> None:
     expired = ssl.SSLCertVerificationError()
-    expired.verify_code, expired.verify_message = 10, "certificate has expired"
+    expired.library, expired.verify_code, expired.verify_message = "SSL", 10, "certificate has expired"
     lost = httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]")
     lost.__cause__ = expired
     line, may_pass, _ = explain(lost)

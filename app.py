@@ -166,26 +166,40 @@ def build_page(together: Together, name: str) -> gr.Blocks:
 
         event: Any = dict(api_visibility="private", show_progress="hidden")
         telling = gr.on(
-            [generate.click, topic.submit], tell_first, asked, [first, told, *others, second], **event
+            [generate.click, topic.submit],
+            tell_first,
+            asked,
+            [first, told, *others, second],
+            js=REMEMBER,
+            **event,
         )
+        telling.then(None, js=FORGET)
         telling_others = [
             button.click(tell_other(number), told, second, **event) for number, button in enumerate(others)
         ]
-        stop.click(None, cancels=[telling, *telling_others])
+        stop.click(None, cancels=[telling, *telling_others], js=FORGET)
         gr.api(story)
-        page.load(None, asked, asked, js=FROM_LINK).then(None, js=TELL_LINKED)
+        page.load(None, asked, [*asked, first], js=FILL).then(None, js=TELL_LINKED)
     return page
 
 
+# Where the server is lost in the middle of a story, Gradio loads the page anew as soon as one answers. What
+# was asked is kept for that, in this tab alone.
+REMEMBER = """(...asked) => { sessionStorage.setItem("asked", JSON.stringify(asked)); return asked; }"""
+FORGET = """() => { sessionStorage.removeItem("asked"); }"""
+BROKEN_OFF = "<p>The story broke off. Press <em>Tell the story</em> once more.</p>"
+
 # A link's fragment stays in the browser: what a story is about reaches no log of a server.
-FROM_LINK = f"""(...values) => {{
-    const asked = new URLSearchParams(location.hash.slice(1));
+FILL = f"""(...values) => {{
+    const linked = new URLSearchParams(location.hash.slice(1)), kept = sessionStorage.getItem("asked");
+    sessionStorage.removeItem("asked");
     addEventListener("hashchange", () => location.reload());
-    if (!asked.has("seed")) return [];
+    if (kept) return [...JSON.parse(kept), {json.dumps(BROKEN_OFF)}];
+    if (!linked.has("seed")) return [];
     return {json.dumps(NAMES)}.map((name, i) => {{
-        const value = asked.get(name);
+        const value = linked.get(name);
         return value === null ? values[i] : i < 2 ? value : Number(value);
-    }});
+    }}).concat("");
 }}"""
 TELL_LINKED = """() => { if (location.hash.includes("seed=")) document.querySelector("#tell").click(); }"""
 

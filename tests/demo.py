@@ -66,6 +66,7 @@ class Pace:
 
 
 _jobs: dict[str, Jobs] = {}
+_servers: dict[str, uvicorn.Server] = {}
 
 
 def jobs_of(address: str) -> Jobs:
@@ -96,7 +97,7 @@ def served(
         proxy_headers=False,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = _servers[address] = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
@@ -104,6 +105,12 @@ def served(
     finally:
         server.should_exit = True
         thread.join()
+
+
+def cut(address: str) -> None:
+    """All connections to a demo that is served break off."""
+    for connection in [*_servers[address].server_state.connections]:
+        connection.loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
 
 
 def post(address: str, path: str, body: Any, **headers: str) -> httpx2.Response:

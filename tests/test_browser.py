@@ -23,7 +23,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from demo import ENOUGH, Pace, Reader, nano, served, told
+from demo import ENOUGH, Pace, Reader, cut, nano, served, told
 
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -159,6 +159,29 @@ def test_a_story_grows_is_stopped_gets_another_ending_and_is_gone_when_reloaded(
     ask(page, TOPIC, "sad", 3)
     expect(first).to_have_text(sad.text)
     assert fits(page)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["the server is lost", "the page is reloaded"])
+def test_what_was_asked_is_there_when_a_story_broke_off(
+    lost: bool, browser: Browser, pace: Pace, address: str
+) -> None:
+    with browser.new_context(**PHONE) as context:
+        page = context.new_page()
+        page.goto(address)
+        ask(page, TOPIC, "sad", 3)
+        slowly(page, pace, story(page, "sad").count)
+        if lost:
+            cut(address)
+            expect(page.get_by_text("Connection to the server was lost")).to_be_visible()
+        else:
+            page.reload()
+        expect(page.get_by_text("The story broke off.")).to_be_visible(timeout=30_000)
+        expect(page.get_by_label("What is the story about?")).to_have_value(TOPIC)
+        pace.allow(ENOUGH)
+        page.get_by_role("button", name="Tell the story").click()
+        expect(story(page, "sad")).to_have_text(told(TOPIC, "sad", 3).text)
+        page.reload()
+        expect(page.get_by_label("What is the story about?")).to_have_value("")
 
 
 def test_each_other_ending_of_three_has_its_button(browser: Browser) -> None:

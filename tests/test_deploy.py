@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
@@ -122,12 +123,24 @@ def not_in_the_image() -> list[str]:
     return [IMPORTED_AS.get(name, name) for name in needed if name not in served]
 
 
-def test_the_containers_command_tells_a_story_with_a_port_and_a_model_alone(tmp_path: Path) -> None:
-    """Without torch, without a compiler, and with a proxy that the health check must not ask."""
-    image = Image(tmp_path)
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """As Railway builds it: with the variables of the service, but not with what is secret."""
+    of_the_service = {"MODEL": "you/private", "PORT": "8080", "RAILWAY_SERVICE_NAME": "tales"}
+    image = Image(tmp_path_factory.mktemp("railway"), of_the_service)
     assert "torch" in not_in_the_image()
     for name in not_in_the_image():
         (image.root / f"{name}.py").write_text(f"raise ModuleNotFoundError('not here', name={name!r})")
+    return image
+
+
+def test_a_model_of_the_service_is_not_asked_for_while_the_image_is_built(image: Image) -> None:
+    assert image.environment["MODEL"] == ""
+    assert not list(image.folder.rglob("huggingface"))
+
+
+def test_the_containers_command_tells_a_story_with_a_port_and_a_model_alone(image: Image) -> None:
+    """Without torch, without a compiler, and with a proxy that the health check must not ask."""
     port = free_port()
     given = image.environment | {"PORT": port, "MODEL": str(NANO), "TMPDIR": str(clean_environment.TEMPORARY)}
     given["PATH"] = str(image.root / ".venv" / "bin")
@@ -141,12 +154,18 @@ def test_the_containers_command_tells_a_story_with_a_port_and_a_model_alone(tmp_
     assert subprocess.run(check, env=given, capture_output=True).returncode != 0
 
 
-def test_a_model_of_a_service_is_not_asked_for_while_its_image_is_built(hub: FakeHub, tmp_path: Path) -> None:
-    """As Railway builds: with the variables of the service, but not with what is secret."""
-    Image(tmp_path / "railway", {"MODEL": "you/private", "PORT": "8080", "RAILWAY_SERVICE_NAME": "tales"})
-    assert hub.requests == []
+def test_a_model_that_pytorch_alone_reads_is_named_with_the_remedy(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "finetune_epoch_5.pt").touch()
+    given = image.environment | {"PORT": free_port(), "MODEL": str(tmp_path)}
+    done = subprocess.run(image.commands["start"], cwd=image.root, env=given, capture_output=True, text=True)
+    assert done.returncode == 2
+    remedy = f"`uv run python quantize.py --checkpoint {tmp_path} --output int8` makes one"
+    assert f"{remedy}; PyTorch is not here" in done.stderr
+
+
+def test_a_model_can_be_put_into_the_image(hub: FakeHub, tmp_path: Path) -> None:
     hub.add("model", "you/tales", {file.name: file.read_bytes() for file in NANO.iterdir()})
-    baked = Image(tmp_path / "baked", {"BAKED_MODEL": "you/tales"})
+    baked = Image(tmp_path, {"BAKED_MODEL": "you/tales"})
     assert baked.environment["MODEL"] == "you/tales"
     assert list(tmp_path.rglob("model.safetensors"))
 
@@ -155,3 +174,35 @@ def test_a_space_builds_the_dockerfile_and_finds_its_port() -> None:
     card = metadata_load(DEPLOY / "space" / "README.md") or {}
     assert (card["sdk"], card["app_port"]) == ("docker", app.Settings().port)
     assert len(card["short_description"]) <= 60  # the Hub takes no more
+
+
+def needs(program: str) -> None:
+    if not shutil.which(program):
+        assert "CI" not in os.environ, f"{program} is missing"
+        pytest.skip(f"{program} is not installed")
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    """For root and the Python of the tests, as there is no teller here."""
+    needs("systemd-analyze")
+    unit = (DEPLOY / "tiny-tales@.service").read_text().replace("User=teller", "User=root")
+    unit = re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", unit)
+    (tmp_path / "tiny-tales@.service").write_text(unit)
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "tiny-tales@8080.service")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_nginx_takes_its_file(tmp_path: Path) -> None:
+    """At another port, and with its own files in another place: 80 and /var are root's."""
+    needs("nginx")
+    site = (DEPLOY / "nginx.conf").read_text().replace(":80;", ":8042;").replace("listen 80;", "listen 8042;")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    main = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; {places} include {tmp_path}/site; }}"
+    (tmp_path / "site").write_text(site)
+    (tmp_path / "main").write_text(main)
+    command = ["nginx", "-t", "-e", str(tmp_path / "log"), "-p", str(tmp_path), "-c", str(tmp_path / "main")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from common import hub
-from common.checkpoints import CHECKPOINT, finetuned_checkpoint, locate, sha256
+from common.checkpoints import CHECKPOINT, beside, finetuned_checkpoint, locate, sha256
 from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.errors import InputError
@@ -58,21 +58,6 @@ class Settings:
     )
     examples: int = setting(200, "validation examples to measure on, drawn at random; 0: none", at_least=0)
     seed: int = setting(0, "of the drawn examples", at_least=0)
-
-
-def output_folder(output: str | None, checkpoint: str) -> Path:
-    """Raises InputError if there is no place by default, or it is the checkpoint's own."""
-    path = Path(checkpoint)
-    if output is None and hub.is_name(checkpoint):
-        raise InputError(f"--output: none given for {checkpoint}; name a folder to write")
-    source = (path if path.is_dir() else path.parent).resolve()
-    beside = source.parent / "int8"
-    if beside.is_relative_to(Path.cwd()):
-        beside = beside.relative_to(Path.cwd())
-    folder = beside if output is None else Path(output)
-    if folder.resolve() == source:
-        raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
-    return folder
 
 
 def draw_examples(settings: Settings) -> tuple[list[Example], tuple[str, ...]]:
@@ -127,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     choose_compute("cpu")  # for its number of threads
     name = settings.checkpoint or finetuned_checkpoint(settings.model_size)
-    output = output_folder(settings.output, name)
+    output = beside(name, settings.output, "int8")
     with claimed_folder(output, settings.overwrite, WRITTEN, "int8 weights") as folder:
         file = locate(name)
         digest = sha256(file)

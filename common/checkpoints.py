@@ -129,3 +129,16 @@ def checkpoints_of(run: Path) -> list[Path]:
     """best/, last/ and epoch_N/ of a run, as far as they hold weights, the one to take first."""
     epochs = sorted(run.glob("epoch_*"), key=lambda path: (len(path.name), path.name), reverse=True)
     return [path for path in (run / "best", run / "last", *epochs) if _weights_in(path)]
+
+
+def beside(checkpoint: str, output: str | None, name: str) -> Path:
+    """Where what is made of a checkpoint is written: `output`, or else the folder `name` beside that of the
+    checkpoint. Raises InputError if there is no such place, or it is the checkpoint's own."""
+    path = Path(checkpoint)
+    if output is None and hub.is_name(checkpoint):
+        raise InputError(f"--output: none given for {checkpoint}; name a folder to write")
+    source = (path if path.is_dir() else path.parent).resolve()
+    folder = source.parent / name if output is None else Path(output)
+    if folder.resolve() == source:
+        raise InputError(f"--output {folder}: is where the checkpoint lies; name another")
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from common import transformers_layout
 from common.errors import CheckpointError, one_line
 from common.presets import ModelConfig
 
@@ -36,16 +37,25 @@ def map_weights(file: Path) -> tuple[dict[str, np.ndarray], ModelConfig]:
         header.pop("__metadata__", None)
         kept = {name: entry for name, entry in header.items() if not re.search(MASK, name)}
         weights = {name: _array(content[8 + size :], entry) for name, entry in kept.items()}
-        weights = clean(weights, str(file))
-        return weights, config_of(weights, declared_beside(file), str(file))
+        weights, config = in_our_layout(weights, declared_beside(file), file)
+        return {name: np.ascontiguousarray(array) for name, array in weights.items()}, config
     except CheckpointError:
         raise
     except Exception as error:  # damage makes safetensors and json raise nearly anything
         raise CheckpointError(f"{file}: damaged, or not a checkpoint ({one_line(error)})") from error
 
 
+def in_our_layout(state: Any, declared: dict[str, Any], file: Path) -> tuple[dict[str, Any], ModelConfig]:
+    """The weights by our plain names, and the model's config, of what a file holds in our layout or in
+    transformers'. Raises CheckpointError."""
+    weights = clean(state, str(file))
+    if transformers_layout.is_theirs(weights):
+        weights, declared = transformers_layout.to_ours(weights, declared, str(file))
+    return weights, config_of(weights, declared, str(file))
+
+
 def declared_beside(file: Path) -> Any:
-    """What the config.json beside a .safetensors file holds; without one, nothing."""
+    """What the config.json beside a file of weights holds; without one, nothing."""
     beside = file.with_name("config.json")
     return json.loads(beside.read_text("utf-8")) if beside.exists() else {}
 

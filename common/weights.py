@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from common import int8
 from common.errors import CheckpointError, one_line
 from common.files import refuse_lfs_pointer
-from common.layout import clean, config_of, declared_beside
+from common.layout import declared_beside, in_our_layout
 from common.presets import ModelConfig
+from common.transformers_layout import is_theirs
 
 StateDict = dict[str, Tensor]
 KINDS = (  # of numbers that become float32, or stay int8
@@ -33,15 +34,15 @@ def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
     try:
         if file.suffix == ".safetensors":
             loaded: Any = safetensors.torch.load_file(file)
-            declared = declared_beside(file)
         else:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
             if isinstance(loaded, dict) and "model_state_dict" in loaded:
                 if isinstance(loaded.get("config"), dict):
                     declared = loaded["config"]
                 loaded = loaded["model_state_dict"]
-        state = clean(loaded, str(file))
-        return state, config_of(state, declared, str(file))
+        if file.suffix == ".safetensors" or (isinstance(loaded, dict) and is_theirs(loaded)):
+            declared = declared_beside(file)
+        return in_our_layout(loaded, declared, file)
     except CheckpointError:
         raise
     except Exception as error:  # damage makes torch, safetensors and json raise nearly anything

@@ -7,6 +7,7 @@ names are those of huggingface_hub's card classes, which write it.
 import contextlib
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from common import hub
 from common.endings import either
 from common.errors import InputError
 from common.markdown import table
-from dataset import COLUMNS
+from dataset import COLUMNS, format_instruction
 
 CODE = "Tiny Tales SFT"
 ENDINGS_AS_ASKED = "Stories that end as asked: "
@@ -225,6 +226,55 @@ Tokens a second are those of one story with {made["threads"]} CPU threads{measur
 
 {NOT_FOR}
 """
+
+
+def export_card(made: Mapping[str, Any], name: str, format: str) -> str:
+    """The card of what export.py wrote of a model `name`. `made`: where it is from, and its endings."""
+    endings = made["endings"]
+    metadata = ModelCardData(
+        language="en",
+        library_name=format,
+        pipeline_tag="text-generation",
+        base_model=_hub_id(made["name"], made["commit"]),
+        model_name=name,
+    )
+    prompt = format_instruction("a lost dog", endings[-1], endings=endings) if endings else "your prompt"
+    how = _in_llama_cpp(name, prompt, endings) if format == "gguf" else _in_transformers(name, prompt)
+    return f"""---
+{metadata.to_yaml()}
+---
+# {name}
+
+A GPT-2 that {_does(endings)}: {_origin(made["name"], made["commit"])}, exported by `export.py` of {CODE}.
+The bias of its output layer is folded into the weights, exactly. Asked in other words than these, it rambles.
+
+{how}
+
+{NOT_FOR}
+"""
+
+
+def _in_transformers(name: str, prompt: str) -> str:
+    return f"""```python
+from transformers import pipeline
+
+tell = pipeline("text-generation", "namespace/{name}")
+print(tell({prompt!r}, return_full_text=False)[0]["generated_text"])
+```
+
+What somebody types is never taken for the end of text (`split_special_tokens`)."""
+
+
+def _in_llama_cpp(name: str, prompt: str, endings: Sequence[str]) -> str:
+    ask = f"`/set system {endings[-1]}`, then the topic alone" if endings else "the prompt"
+    typed = shlex.quote(prompt.replace("\n", "\\n"))
+    return f"""```bash
+ollama create {name} -f Modelfile && ollama run {name}       # {ask}
+llama-cli -m {name}-Q8_0.gguf -no-cnv --temp 0.7 --top-k 50 -p {typed}
+```
+
+Rounded to 8 bits (Q8_0), to 16 (F16), or not at all (F32). llama.cpp has another GELU than the model was
+trained with, by tanh, and keeps keys and values in 16 bits: logits differ by some hundredths."""
 
 
 def with_adherence(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:

@@ -24,11 +24,15 @@ from common.retry import with_retries
 
 MESSAGE = "Upload by Tiny Tales SFT"  # of our commits
 CARD = "README.md"
-KNOWN_BY = {
-    "model": ("model.safetensors", "config.json", CARD),
-    "dataset": ("train.parquet", "stats.json", CARD),
+KNOWN_BY = (
+    ("model", ("model.safetensors", "config.json", CARD)),
+    ("model", ("Modelfile", CARD)),  # what export.py wrote
+    ("dataset", ("train.parquet", "stats.json", CARD)),
+)
+PUSHED = {
+    "model": (*CHECKPOINT, "tokenizer*.json", "generation_config.json", "*.gguf", "Modelfile"),
+    "dataset": ("train.parquet", "stats.json", CARD, "*.parquet"),
 }
-PUSHED = {"model": CHECKPOINT, "dataset": (*KNOWN_BY["dataset"], "*.parquet")}
 
 
 @dataclass(frozen=True)
@@ -116,11 +120,11 @@ class BackgroundPush:
 
 def type_of(folder: Path) -> str:
     """What a folder holds, "model" or "dataset". Raises InputError if it is neither."""
-    for repo_type, files in KNOWN_BY.items():
+    for repo_type, files in KNOWN_BY:
         if all((folder / file).is_file() for file in files):
             return repo_type
     raise InputError(
-        f"--folder {folder}: holds neither a checkpoint ({', '.join(KNOWN_BY['model'])}; of a run, name "
+        f"--folder {folder}: holds neither a checkpoint ({', '.join(KNOWN_BY[0][1])}; of a run, name "
         "best/, last/ or epoch_N/) nor a data set of prepare_data.py"
     )
 

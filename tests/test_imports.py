@@ -13,9 +13,9 @@ from clean_environment import ROOT
 
 SCRIPTS = {
     *("prepare_data", "dataset", "model", "finetune", "generate"),
-    *("evaluate", "quantize", "app", "quickstart"),
+    *("evaluate", "quantize", "export", "app", "quickstart"),
 }
-ROOMS = {"preparation", "training", "inference", "evaluation", "sharing", "serving", "common"}
+ROOMS = {"preparation", "training", "inference", "evaluation", "sharing", "exporting", "serving", "common"}
 OTHERS = {"samples", "benchmarks", "deploy"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

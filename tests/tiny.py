@@ -29,6 +29,16 @@ def tiny_model(seed: int = 0, **changes: Any) -> GPT2:
     return model
 
 
+def with_biases(model: GPT2) -> GPT2:
+    """With norms and biases, that of the output layer too, that are not those of a new model."""
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model.eval()
+
+
 def some_ids(length: int, seed: int = 0, below: int = 500) -> list[int]:
     return torch.randint(0, below, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 

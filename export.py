@@ -1,0 +1,97 @@
+"""A fine-tuned model as other programs take it.
+
+    uv run python export.py --format transformers                 # your checkpoints/sft_30M_model/best
+    uv run python export.py --checkpoint mine/best --format gguf --push-to-hub you/my-stories-GGUF
+
+`transformers`: a folder that transformers opens without code of ours, and whatever reads what that writes.
+`gguf`: files for llama.cpp, Ollama, LM Studio and wllama, and a Modelfile for Ollama. Neither GPT-2 has a
+bias behind its output layer: exporting/fold.py. What `transformers` wrote is a checkpoint here, too.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import hub
+from common.checkpoints import beside, finetuned_checkpoint, locate
+from common.cli import parse, run, setting
+from common.endings import read_taught, write_taught
+from common.errors import InputError
+from common.files import claimed_folder, write_text
+from common.presets import PRESETS
+from common.transformers_layout import to_theirs
+from dataset import check_prompt
+from exporting import gguf_files, transformers_folder
+from exporting.fold import fold_output_bias
+from model import load_model
+from sharing.cards import export_card
+from sharing.push import check_write_access, push
+
+WRITTEN = {
+    "transformers": ("tokenizer.json", "*.json", "model.safetensors", "README.md"),
+    "gguf": ("Modelfile", "*.gguf", "README.md"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    format: str = setting("transformers", "what for", choices=tuple(WRITTEN))
+    model_size: str = setting("30m", "which model, if --checkpoint is not given", choices=tuple(PRESETS))
+    checkpoint: str | None = setting(None, "a folder, a .pt or .safetensors file, a Hub id")
+    output: str | None = setting(None, "folder to write; default: named as the format, beside the checkpoint")
+    overwrite: bool = setting(False, "replace what was exported there")
+    push_to_hub: str | None = setting(None, "the repo to send it to, namespace/name; default: none")
+
+
+def name_of(checkpoint: str, push_to_hub: str | None) -> str:
+    """What the model is called: by its repo, else by its run's folder."""
+    if push_to_hub:
+        return re.sub(r"-gguf$", "", push_to_hub.rpartition("/")[2], flags=re.I)
+    if hub.is_name(checkpoint):
+        return hub.parts(checkpoint).repo_id.rpartition("/")[2]
+    path = Path(checkpoint).resolve()
+    path = path.parent if path.is_file() else path
+    return path.parent.name if re.fullmatch(r"best|last|epoch_\d+", path.name) else path.name
+
+
+def export(checkpoint: str, folder: Path, format: str, name: str) -> None:
+    """Write the model into an empty folder. Raises InputError, and CheckpointError if it cannot be read."""
+    file = locate(checkpoint)
+    model = load_model(file)
+    if model.is_int8:
+        raise InputError(f"--checkpoint {checkpoint}: has int8 weights; name those that it was made from")
+    check_prompt(model.taught)
+    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
+    folded = fold_output_bias(
+        *(weights[f"output_layer.{kind}"] for kind in ("weight", "bias")),
+        *(weights[f"layer_norm.{kind}"] for kind in ("weight", "bias")),
+    )
+    named = ("output_layer.weight", "layer_norm.weight", "layer_norm.bias")
+    theirs = to_theirs(weights | dict(zip(named, folded, strict=True)), model.config)
+    if format == "gguf":
+        gguf_files.write(folder, name, theirs, model.config, model.taught.endings)
+    else:
+        transformers_folder.write(folder, theirs, model.config)
+        write_taught(folder, read_taught(file.parent))
+    made: dict[str, Any] = hub.origin(checkpoint, file.parent) | {"endings": model.taught.endings}
+    write_text(folder / "README.md", export_card(made, name, format))
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(Settings, argv, __doc__)
+    checkpoint = settings.checkpoint or finetuned_checkpoint(settings.model_size)
+    output = beside(checkpoint, settings.output, settings.format)
+    if settings.push_to_hub is not None:
+        check_write_access(settings.push_to_hub, "model")
+    name = name_of(checkpoint, settings.push_to_hub)
+    with claimed_folder(output, settings.overwrite, WRITTEN[settings.format], "an export") as folder:
+        export(checkpoint, folder, settings.format, name)
+    for file in sorted(output.iterdir()):
+        print(f"{file.stat().st_size:>13,}  {file}")
+    if settings.push_to_hub is not None:
+        push(output, settings.push_to_hub, "model")
+
+
+if __name__ == "__main__":
+    run(main)

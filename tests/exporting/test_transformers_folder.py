@@ -1,0 +1,135 @@
+"""The real transformers computes what ours computes, and what it has comes back."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, pipeline
+
+import export
+import generate
+from common.errors import CheckpointError
+from common.presets import PRESETS
+from dataset import format_instruction
+from inference.opening import open_model
+from model import GPT2, load_model
+from tiny import with_biases
+
+NANO = PRESETS["nano"].base
+
+
+@pytest.mark.parametrize("size", ["nano", "30m", pytest.param("125m", marks=pytest.mark.slow)])
+def test_its_logits_and_its_next_200_tokens_are_ours(size: str, tmp_path: Path) -> None:
+    """nano as it was pre-trained, the others with random weights."""
+    model = load_model(NANO) if size == "nano" else with_biases(GPT2(**asdict(PRESETS[size].config)))
+    model.save_pretrained(tmp_path / "best")
+    export.main(["--checkpoint", str(tmp_path / "best"), "--output", str(tmp_path / "out")])
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    ids = torch.randint(0, model.config.vocab_size, (1, 200), generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        ours, their = model(ids), theirs(ids).logits
+        assert (ours - their).abs().max() < 1e-4
+        assert torch.equal(ours.argmax(-1), their.argmax(-1))
+        prompt, new = ids[:, :20], 200
+        told = theirs.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=new,
+            min_new_tokens=new,
+            eos_token_id=None,
+        )
+        assert model(told)[0, -new - 1 : -1].argmax(-1).tolist() == told[0, -new:].tolist()
+
+
+def test_a_whole_stranger_tells_a_story_with_what_is_in_the_folder(exported: Path) -> None:
+    tell = pipeline("text-generation", str(exported))
+    prompt = format_instruction("a dog", "sad", endings=("funny", "happy", "sad"))
+    told = tell(prompt, return_full_text=False)[0]["generated_text"]
+    assert told
+    config = tell.model.generation_config
+    assert (config.do_sample, config.temperature, config.top_k) == (True, 0.7, 50)
+    card = (exported / "README.md").read_text()
+    assert "library_name: transformers" in card
+    assert repr(format_instruction("a lost dog", "sad", endings=("happy", "sad"))) in card
+
+
+def test_what_was_exported_is_a_checkpoint_here_and_is_exported_to_the_same_bytes(
+    exported: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main(["--checkpoint", str(exported), "--output", str(tmp_path / "again")])
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "endings.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (exported / name).read_bytes(), name
+    before, after = load_model(trained), load_model(exported)
+    assert after.taught == before.taught
+    ids = torch.randint(0, before.config.vocab_size, (2, 60))
+    with torch.inference_mode():
+        assert (before(ids) - after(ids)).abs().max() < 1e-4
+    for name, weight in after.state_dict().items():
+        if not name.startswith(("layer_norm.", "output_layer.")):
+            assert torch.equal(weight, before.state_dict()[name]), name
+    asked = ["--topic", "a dog", "--ending", "funny", "--seed", "5", "--max-tokens", "40"]
+    told = []
+    for checkpoint in (trained, exported):
+        capsys.readouterr()
+        generate.main([*asked, "--checkpoint", str(checkpoint)])
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert open_model(str(exported), "cpu").how.startswith("cpu: engine")
+
+
+def change(exported: Path, folder: Path, **config: object) -> Path:
+    shutil.copytree(exported, folder)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (dict(activation_function="gelu_new"), "its activation_function is 'gelu_new'; only 'gelu'"),
+        (
+            dict(scale_attn_by_inverse_layer_idx=True),
+            "its scale_attn_by_inverse_layer_idx is True; only False",
+        ),
+        (dict(layer_norm_epsilon=1e-6), "its layer_norm_epsilon is 1e-06; only 1e-05"),
+        (dict(model_type="gpt_neo"), "its model_type is 'gpt_neo'; only 'gpt2'"),
+        (dict(n_layer=3), "'h.2.ln_1.weight' is missing"),
+        (dict(n_layer=1), "holds h.1.attn.c_attn.bias, which a plain GPT-2 has not"),
+        (dict(eos_token_id=0), "its eos_token_id is 0; only the last, 511"),
+    ],
+)
+def test_a_gpt2_that_does_not_fit_is_one_line(
+    config: dict[str, object], said: str, exported: Path, tmp_path: Path
+) -> None:
+    folder = change(exported, tmp_path / "theirs", **config)
+    for read in (load_model, lambda path: open_model(str(path), "cpu")):
+        with pytest.raises(CheckpointError) as error:
+            read(folder)
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_other_ways_to_save_it_are_read_too(exported: Path, tmp_path: Path) -> None:
+    """Tied, without the prefix, with masks, in 16 bits, as a .bin file."""
+    theirs: Any = AutoModelForCausalLM.from_pretrained(exported)
+    ids = torch.randint(0, 511, (1, 50))
+    theirs.lm_head.weight.data = theirs.transformer.wte.weight.data
+    with torch.inference_mode():
+        expected = theirs.eval()(ids).logits
+    state = {name.removeprefix("transformer."): w for name, w in theirs.state_dict().items()}
+    del state["lm_head.weight"]
+    state["h.0.attn.bias"] = torch.ones(1, 1, 384, 384, dtype=torch.bool)
+    (tmp_path / "old").mkdir()
+    torch.save(state, tmp_path / "old" / "pytorch_model.bin")
+    shutil.copy(exported / "config.json", tmp_path / "old")
+    with torch.inference_mode():
+        assert (load_model(tmp_path / "old")(ids) - expected).abs().max() < 1e-4
+    theirs.half().save_pretrained(tmp_path / "half")
+    with torch.inference_mode():
+        assert (load_model(tmp_path / "half")(ids) - expected).abs().max() < 0.1

@@ -1,0 +1,62 @@
+"""The command line that exports: where it writes, what it refuses, what it sends."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import export
+from common.int8 import quantize
+from fake_hub import WRITER, FakeHub
+from hub_user import User
+from tiny import tiny_model
+
+
+def test_it_writes_beside_the_checkpoint_under_the_runs_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_model().save_pretrained(tmp_path / "sft_tiny" / "best")
+    export.main(["--checkpoint", str(tmp_path / "sft_tiny" / "best"), "--format", "gguf"])
+    folder = tmp_path / "sft_tiny" / "gguf"
+    names = sorted(file.name for file in folder.iterdir())
+    assert names == ["Modelfile", "README.md", *(f"sft_tiny-{kind}.gguf" for kind in ("F16", "F32", "Q8_0"))]
+    assert all(str(folder / name) in capsys.readouterr().out for name in names[:1])
+
+
+def test_bad_input_gets_one_clear_line(complaint: Callable, checkpoint: str, tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        return str(complaint(export.main, *arguments))
+
+    small = tiny_model()
+    quantize(small)
+    small.save_pretrained(tmp_path / "int8")
+    assert "has int8 weights" in refused("--checkpoint", tmp_path / "int8", "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "tokenizer.json").touch()
+    there = refused("--checkpoint", checkpoint, "--output", tmp_path / "theirs")
+    assert f"--output {tmp_path / 'theirs'}: is there already; name another, or add --overwrite" in there
+    assert "--format" in refused("--format", "onnx")
+    assert "no such file" in refused("--checkpoint", tmp_path / "nothing")
+    assert "is where the checkpoint lies" in refused("--checkpoint", checkpoint, "--output", checkpoint)
+    tiny_model(embedding_dim=36).save_pretrained(tmp_path / "odd")
+    odd = refused("--checkpoint", tmp_path / "odd", "--output", tmp_path / "out", "--format", "gguf")
+    assert "embedding_dim 36 is no multiple of 32" in odd
+
+
+@pytest.mark.parametrize("format", export.WRITTEN)
+def test_what_was_pushed_is_what_was_written(
+    format: str, hub: FakeHub, checkpoint: str, tmp_path: Path
+) -> None:
+    author = User(tmp_path / "author", token=WRITER)
+    given = ("--checkpoint", checkpoint, "--output", "out", "--format", format)
+    author.succeed("export.py", *given, "--push-to-hub", "author/tales-GGUF")
+    there = hub.repos["model", "author/tales-GGUF"]
+    written = {file.name: file.read_bytes() for file in (author.place / "out").iterdir()}
+    assert there.commits[there.main] == written | {".gitattributes": b""}
+    if format == "gguf":
+        assert "tales-Q8_0.gguf" in written
+    assert (
+        "pushed out to"
+        in author.succeed("sharing.push", "--folder", "out", "--push-to-hub", "author/tales-GGUF").stdout
+    )

@@ -11,6 +11,7 @@ quoted.
 import html
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -173,10 +174,12 @@ def build_page(together: Together, name: str) -> gr.Blocks:
             js=REMEMBER,
             **event,
         )
-        telling.then(None, js=FORGET)
         telling_others = [
-            button.click(tell_other(number), told, second, **event) for number, button in enumerate(others)
+            button.click(tell_other(number), told, second, js=REMEMBER_TOLD, **event)
+            for number, button in enumerate(others)
         ]
+        for each in (telling, *telling_others):
+            each.then(None, js=FORGET)
         stop.click(None, cancels=[telling, *telling_others], js=FORGET)
         gr.api(story)
         page.load(None, asked, [*asked, first], js=FILL).then(None, js=TELL_LINKED)
@@ -185,17 +188,19 @@ def build_page(together: Together, name: str) -> gr.Blocks:
 
 # Where the server is lost in the middle of a story, Gradio loads the page anew as soon as one answers. What
 # was asked is kept for that, in this tab alone.
-REMEMBER = """(...asked) => { sessionStorage.setItem("asked", JSON.stringify(asked)); return asked; }"""
-FORGET = """() => { sessionStorage.removeItem("asked"); }"""
+KEEP = 'try { sessionStorage.setItem("asked", JSON.stringify(asked)); } catch { /* cookies are blocked */ }'
+REMEMBER = f"(...asked) => {{ {KEEP} return asked; }}"
+REMEMBER_TOLD = f"(asked) => {{ {KEEP} return [asked]; }}"
+FORGET = """() => { try { sessionStorage.removeItem("asked"); } catch {} }"""
 BROKEN_OFF = "<p>The story broke off. Press <em>Tell the story</em> once more.</p>"
 
 # A link's fragment stays in the browser: what a story is about reaches no log of a server.
 FILL = f"""(...values) => {{
-    const linked = new URLSearchParams(location.hash.slice(1)), kept = sessionStorage.getItem("asked");
-    sessionStorage.removeItem("asked");
+    const linked = new URLSearchParams(location.hash.slice(1));
+    let kept = null;
+    try {{ kept = sessionStorage.getItem("asked"); sessionStorage.removeItem("asked"); }} catch {{}}
     addEventListener("hashchange", () => location.reload());
-    if (kept) return [...JSON.parse(kept), {json.dumps(BROKEN_OFF)}];
-    if (!linked.has("seed")) return [];
+    if (!linked.has("seed")) return kept ? [...JSON.parse(kept), {json.dumps(BROKEN_OFF)}] : [];
     return {json.dumps(NAMES)}.map((name, i) => {{
         const value = linked.get(name);
         return value === null ? values[i] : i < 2 ? value : Number(value);
@@ -241,6 +246,8 @@ def main(argv: list[str] | None = None) -> None:
         proxies = networks(settings.proxies)
     except ValueError as error:
         raise InputError(f"--proxies {settings.proxies}: {one_line(error)}") from error
+    if not re.fullmatch(r"[A-Za-z0-9-]+", settings.visitor_header):
+        raise InputError(f"--visitor-header {settings.visitor_header!r}: is no name of a header")
     listening = listen(settings.host, settings.port)
     name = settings.checkpoint or newest_checkpoint()
     model, how = open_model(name, settings.device)

@@ -49,19 +49,21 @@ def locate(path: str) -> Path:
 
 
 def _weights_in(folder: Path) -> list[Path]:
-    """The one file of NAMED, or else all that may be weights. (macOS leaves hidden ones beside a file.)"""
+    names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    return [folder / name for name in _weights_among(names)]
+
+
+def _weights_among(names: list[str]) -> list[str]:
+    """The first of NAMED, or else all that may be weights. (macOS leaves hidden ones beside a file.)"""
     for name in NAMED:
-        if (folder / name).exists():
-            return [folder / name]
-    return [file for file in folder.glob("[!.]*") if file.suffix in SUFFIXES and file.name != STATE]
+        if name in names:
+            return [name]
+    return [name for name in names if Path(name).suffix in SUFFIXES and name != STATE and name[0] != "."]
 
 
 def _files_to_fetch(path: str, files: list[str], file: str) -> list[str]:
-    """Of a folder of the Hub: `file`, or else one of NAMED, or else weights in whatever form it has; and what
-    belongs to them."""
-    weights = [file] if file else [name for name in NAMED if name in files][:1]
-    if not weights:
-        weights = [name for name in files if name.endswith(SUFFIXES) and "/" not in name]
+    """Of a folder of the Hub: `file`, or else the weights in it; and what belongs to them."""
+    weights = [file] if file else _weights_among([name for name in files if "/" not in name])
     if len(weights) > 1:
         several = ", ".join(weights)
         raise CheckpointError(

@@ -9,6 +9,7 @@ import glob
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
     Where the Hub cannot be reached, the commit that it was at when it last could be; huggingface_hub says so.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionResolutionError
 
     from common.retry import with_retries
 
@@ -60,13 +62,27 @@ def resolve(name: str, repo_type: str) -> tuple[str, str]:
     try:
         return repo_id, with_retries(name, ask, patience=0 if begins_here else None).resolved
     except InputError as error:
+        if not _is_answered(error.__cause__):
+            with suppress(RevisionResolutionError):
+                commit = ask(local_files_only=True).resolved
+                print(f"note: {error}; what is in the Hub's cache is taken", file=sys.stderr)
+                return repo_id, commit
         if begins_here or path:  # it may as well be a path with a slip in it
             raise InputError(f"{name}: there is no such thing here; as one of the Hub, {error}") from error
         raise
 
 
+def _is_answered(error: BaseException | None) -> bool:
+    """Whether it is the Hub's own word: that there is no such repo, say."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return isinstance(error, HfHubHTTPError) and error.response.status_code in range(400, 429)
+
+
 def fetch(
-    name: str, repo_type: str, choose: Callable[[list[str], str], list[str]] = lambda files, _: files
+    name: str,
+    repo_type: str,
+    choose: Callable[[list[str], str], list[str]] = lambda files, file: [] if file else files,
 ) -> Path:
     """The folder or file that is named, in the Hub's cache; what is there is used without the network.
 
@@ -95,7 +111,7 @@ def fetch(
     below = f"{folder}/" if folder else ""
     chosen = [below + each for each in choose([f[len(below) :] for f in files if f.startswith(below)], file)]
     if not chosen:
-        raise InputError(f"{name}: the repo holds none of the files that are needed")
+        raise InputError(f"{name}: the repo holds none of the files that are needed, or not there")
     cached = all(isinstance(try_to_load_from_cache(filename=file, **where), str) for file in chosen)
     exactly = [glob.escape(file) for file in chosen]
     for file in chosen:  # in this thread, which a signal ends; snapshot_download would wait for its own

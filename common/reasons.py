@@ -12,7 +12,8 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx2
 from huggingface_hub import constants
@@ -78,10 +79,11 @@ def _proxies(*schemes: str) -> str:
     return _set_here(name for each in schemes for name in (f"{each.upper()}_PROXY", f"{each}_proxy"))
 
 
-def _of_this_machine(cause: BaseException) -> Reason | None:
+def _of_this_machine(cause: Any) -> Reason | None:
     certificates = _set_here(("SSL_CERT_FILE", "SSL_CERT_DIR"))
     unreadable = isinstance(cause, ssl.SSLError) and cause.library != "SSL"  # no connection's
-    if certificates and (unreadable or type(cause) is FileNotFoundError):
+    missing = type(cause) is FileNotFoundError and not cause.filename  # as ssl raises it
+    if certificates and (unreadable or missing):
         return Reason(f"{certificates} cannot be used; unset it, or correct it ({one_line(cause)})")
     if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
         return Reason(f"no room on the disk for {cause.filename or 'it'}; make some and start again")
@@ -90,8 +92,13 @@ def _of_this_machine(cause: BaseException) -> Reason | None:
     proxies = _proxies("https", "http", "all")
     about_proxy = isinstance(cause, ImportError | ValueError) and "proxy" in str(cause).lower()
     if proxies and (about_proxy or isinstance(cause, httpx2.InvalidURL)):
-        return Reason(f"{proxies} cannot be used; unset it, or correct it ({one_line(cause)})")
-    if isinstance(cause, PermissionError | FileNotFoundError | NotADirectoryError) and cause.filename:
+        # Others than this may quote a password.
+        lacks = f" ({one_line(cause)})" if isinstance(cause, ImportError) else ""
+        return Reason(f"{proxies} cannot be used; unset it, or correct it{lacks}")
+    if isinstance(cause, UnicodeEncodeError):
+        return Reason("the token, of HF_TOKEN or `hf auth login`, holds signs that no token has")
+    refused = isinstance(cause, PermissionError | FileNotFoundError | NotADirectoryError)
+    if refused and _is_of_the_cache(Path(cause.filename or "/")):
         return Reason(
             f"{cause.filename} cannot be written ({cause.strerror}), where the Hub's cache is to be; set "
             f"{_set_here(['HF_HUB_CACHE']) or 'HF_HOME'} to a folder of yours"
@@ -99,6 +106,12 @@ def _of_this_machine(cause: BaseException) -> Reason | None:
     if isinstance(cause, httpx2.UnsupportedProtocol):
         return Reason(f"HF_ENDPOINT: {cause}")
     return None
+
+
+def _is_of_the_cache(place: Path) -> bool:
+    folders = [Path(folder) for folder in (constants.HF_HOME, constants.HF_HUB_CACHE)]
+    within = any(place.is_relative_to(folder) or folder.is_relative_to(place) for folder in folders)
+    return within and place.name != ""
 
 
 def _of_the_hub(cause: BaseException) -> Reason | None:
@@ -146,6 +159,8 @@ def _of_xet(cause: BaseException) -> Reason | None:
     said = str(cause)
     if type(cause) not in (RuntimeError, ConnectionError) or "rror: " not in said:
         return None
+    if "No space left" in said:
+        return Reason("no room on the disk; make some and start again")
     if answer := re.search(r"HTTP status \w+ error \((\d+) ([^)]+)\)", said):
         return Reason(f"the Hub's Xet answers {answer[1]} {answer[2]}", int(answer[1]) in PASSING)
     return Reason("the Hub's Xet fails; HF_HUB_DISABLE_XET=1 does without it", may_pass=True)

@@ -106,6 +106,7 @@ def _refuse(response: httpx2.Response) -> None:
     if (wait := asked_wait(response)) > LONGEST_REST:
         raise InputError(f"the Hub asks to wait {wait:,.0f} s; try again then")
     part = re.fullmatch(r"bytes=(\d+)-(\d+)", response.request.headers.get("Range", ""))
-    length = float(response.headers.get("Content-Length", "inf"))
+    said = response.headers.get("Content-Length")  # not of every part, but of every whole file
+    length = float(said or (0 if response.status_code == 206 else math.inf))
     if part and response.is_success and length > int(part[2]) - int(part[1]) + 1:
         raise InputError("the Hub gives more than the part of a file that it was asked for")

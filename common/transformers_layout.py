@@ -38,7 +38,7 @@ FITS = {  # what a config.json must say, or leave to its default: the second val
 
 
 def is_theirs(state: Mapping[str, Any]) -> bool:
-    return any(name.endswith("attn.c_attn.weight") for name in state)
+    return any(str(name).endswith("attn.c_attn.weight") for name in state)
 
 
 def to_ours(

@@ -97,12 +97,14 @@ def cache_folder() -> Path | None:
 @functools.cache
 def load_library() -> ctypes.CDLL:
     """Raises EngineError."""
+    reasons = []
     for file in sorted(SOURCE.parent.glob(f"{_built()}-*.so"), reverse=True):
-        with contextlib.suppress(EngineError, OSError, subprocess.SubprocessError):
+        try:
             _check(file)
             return open_library(file)
+        except (EngineError, OSError, subprocess.SubprocessError) as error:
+            reasons.append(f"{file.name}: {one_line(error)}")
     cache = cache_folder()
-    reasons = []
     for command in compilers():
         is_arm = platform.machine() in ("arm64", "aarch64")
         native = "-mcpu=native" if "ziglang" in command or is_arm else "-march=native"

@@ -2,6 +2,7 @@
 
 from common.threads import usable_cores
 
+import importlib.util
 import os
 import platform
 import sys
@@ -61,6 +62,8 @@ def open_model(name: str, device: str) -> Opened:
 
 def may_have_gpu() -> bool:
     """Whether it is worth asking torch, which takes a second and a half to import."""
+    if importlib.util.find_spec("torch") is None:
+        return False
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     apple = sys.platform == "darwin" and platform.machine() == "arm64"

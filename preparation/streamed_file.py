@@ -79,9 +79,11 @@ class StreamedFile(RawFile):
             nonlocal remote
             remote = remote or HfFileSystem().open(self.place, "rb", block_size=PART, cache_type="none")
             remote.seek(start)
-            if part := bytes(remote.read(min(PART, self.size - start))):
-                return part
-            raise httpx2.ReadError("an empty answer")
+            wanted = min(PART, self.size - start)
+            part = bytes(remote.read(wanted))
+            if not 0 < len(part) <= wanted:
+                raise httpx2.ReadError("an answer of another length")
+            return part
 
         while start < self.size:
             part = with_retries(self.place, read)

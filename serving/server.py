@@ -81,8 +81,8 @@ def build_server(
     page: gr.Blocks,
     can_tell: Callable[[], bool],
     share: int,
-    proxies: Networks = (),
-    visitor_header: str = VISITOR_HEADER,
+    proxies: Networks,
+    visitor_header: str,
     **look: Any,
 ) -> FastAPI:
     """The page, its API, and /health."""

@@ -166,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         (r"/api/repos/create", "create"),
         (r"/api/validate-yaml", "validate"),
         (API + r"(/revision/(?P<rev>.+))?", "info"),
-        (API + r"/tree/(?P<rev>[^/]+)", "tree"),
+        (API + r"/tree/(?P<rev>[^/]+)(/(?P<folder>.+))?", "tree"),
         (API + r"/paths-info/(?P<rev>[^/]+)", "paths_info"),
         (API + r"/preupload/main", "preupload"),
         (API + r"/commit/main", "commit"),
@@ -275,8 +275,10 @@ class Handler(BaseHTTPRequestHandler):
             entry["lfs"] = dict(oid=sha256(content), size=len(content), pointerSize=134)
         return entry
 
-    def tree(self, _: bytes, kind: str, name: str, rev: str) -> None:
-        self.reply([self.entry(path, content) for path, content in self.files(kind, name, rev)[1].items()])
+    def tree(self, _: bytes, kind: str, name: str, rev: str, folder: str | None) -> None:
+        files = self.files(kind, name, rev)[1].items()
+        below = f"{folder}/" if folder else ""
+        self.reply([self.entry(path, content) for path, content in files if path.startswith(below)])
 
     def paths_info(self, body: bytes, kind: str, name: str, rev: str) -> None:
         asked = json.loads(body) if body[:1] == b"{" else parse_qs(body.decode())

@@ -213,6 +213,8 @@ def test_bad_settings_get_one_clear_line(complaint: Callable, monkeypatch: pytes
     monkeypatch.setenv("PORT", "70000")
     assert "--port 70000: must be at least 1 and at most 65535" in complaint(app.main)
     assert "--host not-an-address" in complaint(app.main, "--port", "7860", "--host", "not-an-address")
+    given = ("--port", "7860", "--visitor-header", "X-Real-IP:")
+    assert "--visitor-header 'X-Real-IP:': is no name of a header" in complaint(app.main, *given)
 
 
 def test_what_is_no_setting_of_ours_in_the_environment_is_not_taken(

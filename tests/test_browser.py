@@ -162,14 +162,19 @@ def test_a_story_grows_is_stopped_gets_another_ending_and_is_gone_when_reloaded(
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["the server is lost", "the page is reloaded"])
+@pytest.mark.parametrize("other", [False, True], ids=["the first story", "the other ending"])
 def test_what_was_asked_is_there_when_a_story_broke_off(
-    lost: bool, browser: Browser, pace: Pace, address: str
+    lost: bool, other: bool, browser: Browser, pace: Pace, address: str
 ) -> None:
     with browser.new_context(**PHONE) as context:
         page = context.new_page()
         page.goto(address)
         ask(page, TOPIC, "sad", 3)
-        slowly(page, pace, story(page, "sad").count)
+        if other:
+            pace.allow(told(TOPIC, "sad", 3).tokens + 1)
+            expect(story(page, "sad")).to_have_text(told(TOPIC, "sad", 3).text)
+            page.get_by_role("button", name="The other ending").click()
+        slowly(page, pace, story(page, "happy" if other else "sad").count)
         if lost:
             cut(address)
             expect(page.get_by_text("Connection to the server was lost")).to_be_visible()
@@ -182,6 +187,19 @@ def test_what_was_asked_is_there_when_a_story_broke_off(
         expect(story(page, "sad")).to_have_text(told(TOPIC, "sad", 3).text)
         page.reload()
         expect(page.get_by_label("What is the story about?")).to_have_value("")
+
+
+def test_where_nothing_can_be_kept_stories_are_told_all_the_same(browser: Browser, pace: Pace) -> None:
+    """As where cookies are blocked, for a page in a frame too."""
+    pace.allow(ENOUGH)
+    with served(pace.model) as address, browser.new_context(**PHONE) as context:
+        context.add_init_script(
+            "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('blocked'); } })"
+        )
+        page = context.new_page()
+        page.goto(address)
+        ask(page, TOPIC, "sad", 3)
+        expect(story(page, "sad")).to_have_text(told(TOPIC, "sad", 3).text)
 
 
 def test_each_other_ending_of_three_has_its_button(browser: Browser) -> None:
@@ -305,3 +323,16 @@ def test_a_storys_link_tells_the_same_story_again(page: Page, pace: Pace) -> Non
     page.goto(address)
     expect(story(page, "sad")).to_have_text(told(topic, "sad", 7).text)
     expect(page.get_by_label("What is the story about?")).to_have_value(topic)
+
+
+def test_a_link_that_is_opened_while_a_story_is_told_tells_its_own(
+    browser: Browser, pace: Pace, address: str
+) -> None:
+    with browser.new_context(**PHONE) as context:
+        page = context.new_page()
+        page.goto(address)
+        ask(page, TOPIC, "sad", 3)
+        slowly(page, pace, story(page, "sad").count)
+        pace.allow(ENOUGH)
+        page.evaluate("location.hash = '#topic=a+dog&ending=happy&seed=5'")
+        expect(story(page, "happy")).to_have_text(told("a dog", "happy", 5).text)

@@ -60,9 +60,10 @@ class Image:
         self.environment = hub | {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
 
     def _copy(self, rest: str) -> None:
-        *sources, target = rest.split()
-        if sources[0].startswith("--from="):
-            shutil.copytree(self.stages[sources[0].partition("=")[2]], self.root, dirs_exist_ok=True)
+        *sources, target = [word for word in rest.split() if not word.startswith("--")]
+        if stage := re.search(r"--from=(\w+)", rest):
+            assert (sources, target) == (["/tiny-tales"], ".")
+            shutil.copytree(self.stages[stage[1]], self.root, dirs_exist_ok=True)
             return
         for source in sources:
             files = [file for file in self.sent if file == ROOT / source or ROOT / source in file.parents]

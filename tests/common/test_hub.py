@@ -121,6 +121,26 @@ def test_a_file_and_a_folder_of_a_repo_can_be_named(hub: FakeHub, user: User, tm
     assert (made["name"], made["commit"]) == (named, commit)
 
 
+def test_what_is_in_the_cache_is_taken_whatever_keeps_the_hub_away(
+    hub: FakeHub, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("model", FINETUNED, weights(tiny_model(), tmp_path))
+    told = user.succeed(*STORY).stdout
+    for fault in (dict(page=True), dict(status=429, headers={"Retry-After": "3600"})):
+        hub.fail("GET /api/", **fault)
+        done = user.start(*STORY)
+        assert done.stdout == told
+        assert "what is in the Hub's cache is taken" in done.stderr
+    hub.repos.clear()
+    assert "the Hub has no such repo" in user.fail(*STORY)
+
+
+def test_the_state_of_a_run_on_the_hub_is_no_checkpoint(hub: FakeHub, user: User, tmp_path: Path) -> None:
+    model = tiny_model()
+    hub.add("model", FINETUNED, first_release(model) | {"training_state.pt": b"", ".hidden.pt": b""})
+    assert user.succeed(*STORY).stdout == told_by(model, tmp_path)
+
+
 def test_a_name_of_torchs_own_is_taken_before_others(hub: FakeHub, user: User, tmp_path: Path) -> None:
     model = tiny_model()
     file = first_release(model)["finetune_epoch_5.pt"]

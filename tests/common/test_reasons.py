@@ -152,6 +152,29 @@ def test_a_proxy_of_an_unknown_kind_is_named(
     assert f"{FINETUNED}: {name} cannot be used; unset it" in user.fail(*STORY)
 
 
+@pytest.mark.parametrize("scheme", ["http", "gopher"])
+def test_a_password_of_a_proxy_is_not_shown(
+    scheme: str, hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:secret/word@proxy:8080")
+    line = user.fail(*STORY)
+    assert "ALL_PROXY cannot be used" in line
+    assert "secret" not in line
+
+
+def test_a_token_that_can_be_none_is_named(hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_abc\u2026")
+    line = user.fail(*STORY)
+    assert f"{FINETUNED}: the token, of HF_TOKEN or `hf auth login`, holds signs that no token has" in line
+    assert "hf_abc" not in line
+
+
+def test_a_file_that_cannot_be_read_is_not_the_caches() -> None:
+    said = explain(PermissionError(13, "Permission denied", "best/model.safetensors")).line
+    assert "best/model.safetensors" in said
+    assert "HF_HOME" not in said
+
+
 @pytest.mark.skipif(bool(importlib.util.find_spec("socksio")), reason="with it, such a proxy can be used")
 def test_a_socks_proxy_is_named_from_the_first_client_on(
     hub: FakeHub, user: User, monkeypatch: pytest.MonkeyPatch

@@ -67,7 +67,7 @@ def test_a_rate_limit_is_waited_for(hub: FakeHub, user: User, tmp_path: Path) ->
     )
     limit["RateLimit"] = '"api";r=0;t=3000'
     hub.fail("GET /api/models/[^/]*/[^/]*$", status=429, headers=limit)
-    assert "the Hub asks to wait 3,001 s; try again then" in user.fail(*STORY)
+    assert "the Hub asks to wait 3,001 s; try again then" in User(tmp_path / "other").fail(*STORY)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Raw text from a Hub on the loopback address that can be told to fail."""
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -102,6 +103,16 @@ def test_text_that_came_damaged_is_not_used(
         assert f"{name}: came damaged" in user.fail("prepare_data.py", "--output", "out")
     user.succeed("prepare_data.py", "--output", "out")
     assert same_data(user.place / "out", undisturbed)
+
+
+def test_a_folder_of_a_repo_can_be_the_source(
+    hub: FakeHub, user: User, texts: dict[str, bytes], undisturbed: Path
+) -> None:
+    others = {name: b"" for name in texts}
+    hub.add("dataset", "you/mirror", {f"v2/{name}": text for name, text in texts.items()} | others)
+    user.succeed("prepare_data.py", "--source", "you/mirror/v2", "--output", "out")
+    assert same_data(user.place / "out", undisturbed)
+    assert json.loads((user.place / "out" / "stats.json").read_text())["source"] == "you/mirror"
 
 
 def test_a_server_that_sends_more_than_it_was_asked_for_is_stopped(

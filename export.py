@@ -20,10 +20,9 @@ from common.endings import read_taught, write_taught
 from common.errors import InputError
 from common.files import claimed_folder, write_text
 from common.presets import PRESETS
-from common.transformers_layout import to_theirs
 from dataset import check_prompt
 from exporting import gguf_files, transformers_folder
-from exporting.fold import fold_output_bias
+from exporting.fold import folded
 from model import load_model
 from sharing.cards import export_card
 from sharing.push import check_write_access, push
@@ -62,17 +61,10 @@ def export(checkpoint: str, folder: Path, format: str, name: str) -> None:
     if model.is_int8:
         raise InputError(f"--checkpoint {checkpoint}: has int8 weights; name those that it was made from")
     check_prompt(model.taught)
-    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
-    folded = fold_output_bias(
-        *(weights[f"output_layer.{kind}"] for kind in ("weight", "bias")),
-        *(weights[f"layer_norm.{kind}"] for kind in ("weight", "bias")),
-    )
-    named = ("output_layer.weight", "layer_norm.weight", "layer_norm.bias")
-    theirs = to_theirs(weights | dict(zip(named, folded, strict=True)), model.config)
     if format == "gguf":
-        gguf_files.write(folder, name, theirs, model.config, model.taught.endings)
+        gguf_files.write(folder, name, folded(model), model.config, model.taught.endings)
     else:
-        transformers_folder.write(folder, theirs, model.config)
+        transformers_folder.write(folder, folded(model), model.config)
         write_taught(folder, read_taught(file.parent))
     made: dict[str, Any] = hub.origin(checkpoint, file.parent) | {"endings": model.taught.endings}
     write_text(folder / "README.md", export_card(made, name, format))

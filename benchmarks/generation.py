@@ -32,6 +32,8 @@ from common.device import choose_compute
 from common.errors import InputError
 from common.int8 import quantize
 from common.presets import PRESETS
+from exporting import gguf_files
+from exporting.fold import folded
 from inference.sampling import Sampling
 from model import GPT2, load_model
 
@@ -121,14 +123,12 @@ def write_models(settings: Settings, folder: Path) -> int:
         with torch.no_grad():
             for parameter in model.parameters():  # large enough that the next token is never a near tie
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    with torch.no_grad():
-        model.output_layer.bias.zero_()
     model.save_pretrained(folder / "float32")
     other_programs.to_ctranslate2(model, folder / "ctranslate2")
     other_programs.to_onnx(model, folder / "model.onnx")
     other_programs.to_openvino(model, folder / "openvino.xml")
-    other_programs.to_gguf(model, folder / "float32.gguf", quantized=False)
-    other_programs.to_gguf(model, folder / "q8_0.gguf", quantized=True)
+    gguf_files.write_file(folder / "float32.gguf", "F32", folded(model), model.config)
+    gguf_files.write_file(folder / "q8_0.gguf", "Q8_0", folded(model), model.config)
     read = sum(weight.numel() for name, weight in model.named_parameters() if "embedding" not in name)
     quantize(model)
     model.save_pretrained(folder / "int8")

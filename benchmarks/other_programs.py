@@ -7,51 +7,16 @@ import numpy as np
 import torch
 import transformers
 
+from exporting.fold import folded
+from exporting.transformers_folder import describe
 from model import GPT2, split_heads
 
 
-def renamed(name: str, names: dict[str, str]) -> str:
-    """A weight's name, each of our parts of it in another program's words."""
-    for ours, their in names.items():
-        name = name.replace(ours, their)
-    return name
-
-
 def to_transformers(model: GPT2) -> transformers.GPT2LMHeadModel:
-    """In eval mode; its output layer has our bias, which theirs has not."""
-    c = model.config
-    config = transformers.GPT2Config(
-        vocab_size=c.vocab_size,
-        n_positions=c.context_length,
-        n_embd=c.embedding_dim,
-        n_layer=c.num_layers,
-        n_head=c.num_heads,
-        activation_function="gelu",
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.lm_head = torch.nn.Linear(c.embedding_dim, c.vocab_size)
-    names = {
-        "embeddings.token_embedding": "transformer.wte",
-        "embeddings.pos_embedding": "transformer.wpe",
-        "blocks.": "transformer.h.",
-        "mha.qkv": "attn.c_attn",
-        "mha.out_proj": "attn.c_proj",
-        "feed_forward.layers.0": "mlp.c_fc",
-        "feed_forward.layers.2": "mlp.c_proj",
-        "layer_norm1": "ln_1",
-        "layer_norm2": "ln_2",
-        "layer_norm": "transformer.ln_f",
-        "output_layer": "lm_head",
-    }
-    weights = {}
-    for name, weight in model.named_parameters():
-        name = renamed(name, names)
-        transposed = ".c_" in name and name.endswith("weight")  # their Conv1D keeps (in, out)
-        weights[name] = weight.detach().T if transposed else weight.detach()
-    theirs.load_state_dict(weights)
+    """In eval mode; no token ends its texts."""
+    config = describe(model.config) | dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**config)).eval()
+    theirs.load_state_dict({name: torch.from_numpy(weight) for name, weight in folded(model).items()})
     return theirs
 
 
@@ -90,48 +55,6 @@ def to_ctranslate2(model: GPT2, folder: Path) -> None:
     spec.validate()
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
-
-
-def to_gguf(model: GPT2, file: Path, quantized: bool) -> None:
-    """For llama.cpp, in float32 or Q8_0. Its GPT-2 has no bias behind the output layer."""
-    import gguf
-
-    c = model.config
-    writer = gguf.GGUFWriter(file, "gpt2")
-    writer.add_vocab_size(c.vocab_size)
-    writer.add_context_length(c.context_length)
-    writer.add_embedding_length(c.embedding_dim)
-    writer.add_feed_forward_length(4 * c.embedding_dim)
-    writer.add_block_count(c.num_layers)
-    writer.add_head_count(c.num_heads)
-    writer.add_layer_norm_eps(1e-5)
-    writer.add_tokenizer_model("no_vocab")
-    names = {
-        "embeddings.token_embedding": "token_embd",
-        "embeddings.pos_embedding": "position_embd",
-        "blocks.": "blk.",
-        "mha.qkv": "attn_qkv",
-        "mha.out_proj": "attn_output",
-        "feed_forward.layers.0": "ffn_up",
-        "feed_forward.layers.2": "ffn_down",
-        "layer_norm1": "attn_norm",
-        "layer_norm2": "ffn_norm",
-        "layer_norm": "output_norm",
-        "output_layer": "output",
-    }
-    for name, weight in model.named_parameters():
-        if name == "output_layer.bias":
-            continue
-        name = renamed(name, names)
-        numbers, kind = weight.detach().numpy(), gguf.GGMLQuantizationType.F32
-        if quantized and numbers.ndim == 2 and name != "position_embd.weight":
-            kind = gguf.GGMLQuantizationType.Q8_0
-            numbers = gguf.quants.quantize(numbers, kind)
-        writer.add_tensor(name, numbers, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 class Step(torch.nn.Module):

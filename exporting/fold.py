@@ -15,7 +15,14 @@ which is W (g * n) + W b + c, the logits, for u = (W b + c - beta W g) / (beta C
 hardly wider, so that rounding them to 8 bits costs hardly more than before.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from common.transformers_layout import to_theirs
+
+if TYPE_CHECKING:
+    from model import GPT2
 
 BETA = 1.0
 
@@ -31,3 +38,12 @@ def fold_output_bias(
     u = (W @ b + c - BETA * (W @ g)) / (BETA * len(g))
     folded = W * g + u[:, None]
     return folded.astype(np.float32), np.ones_like(g, np.float32), np.full_like(b, BETA, np.float32)
+
+
+def folded(model: "GPT2") -> dict[str, np.ndarray]:
+    """A model's weights, float32, by the names of transformers and without a bias behind the output layer."""
+    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
+    changed = ("output_layer.weight", "layer_norm.weight", "layer_norm.bias")
+    W, g, b = (weights[name] for name in changed)
+    weights |= dict(zip(changed, fold_output_bias(W, weights["output_layer.bias"], g, b), strict=True))
+    return to_theirs(weights, model.config)

@@ -36,49 +36,49 @@ NAMES = {  # transformers' -> llama.cpp's
 def write(
     folder: Path, name: str, weights: dict[str, np.ndarray], config: ModelConfig, endings: Sequence[str]
 ) -> None:
-    """A file for each of KINDS, `{name}-{kind}.gguf`, and a Modelfile. `weights` are float32, by the names of
-    transformers. Raises InputError without the package gguf, or if a row cannot be cut into blocks."""
+    """A file for each of KINDS, `{name}-{kind}.gguf`, and a Modelfile."""
+    for kind in KINDS:
+        write_file(folder / f"{name}-{kind}.gguf", kind, weights, config)
+    write_text(folder / "Modelfile", modelfile(name, config, endings))
+
+
+def write_file(file: Path, kind: str, weights: dict[str, np.ndarray], config: ModelConfig) -> None:
+    """`weights` are float32, by the names of transformers. Raises InputError without the package gguf, or if
+    a row cannot be cut into blocks."""
     try:
         import gguf
     except ModuleNotFoundError as error:
-        raise InputError(
-            "--format gguf: needs the package gguf; `pip install gguf`, or start with uv"
-        ) from error
+        raise InputError("--format gguf: needs the package gguf; pip install gguf, or use uv") from error
     if config.embedding_dim % BLOCK:
         raise InputError(f"--format gguf: embedding_dim {config.embedding_dim} is no multiple of {BLOCK}")
     tokenizer = get_tokenizer(config.vocab_size)
-    end = config.vocab_size - 1
-    words, pairs = tokens(tokenizer), [" ".join(pair) for pair in merges(tokenizer)]
-    types = [gguf.TokenType.NORMAL] * end + [gguf.TokenType.CONTROL]
-    for kind in KINDS:
-        writer = gguf.GGUFWriter(folder / f"{name}-{kind}.gguf", "gpt2")
-        writer.add_name(name)
-        writer.add_file_type(gguf.LlamaFileType[KINDS[kind]])
-        writer.add_context_length(config.context_length)
-        writer.add_embedding_length(config.embedding_dim)
-        writer.add_feed_forward_length(4 * config.embedding_dim)
-        writer.add_block_count(config.num_layers)
-        writer.add_head_count(config.num_heads)
-        writer.add_layer_norm_eps(1e-5)
-        writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("gpt-2")
-        writer.add_token_list(words)
-        writer.add_token_types(types)
-        writer.add_token_merges(pairs)
-        writer.add_bos_token_id(end)
-        writer.add_eos_token_id(end)
-        writer.add_add_bos_token(False)
-        for their, weight in weights.items():
-            tensor = np.ascontiguousarray(weight.T) if ".c_" in their and weight.ndim == 2 else weight
-            # llama.cpp adds positions, biases and norms as they are
-            whole = weight.ndim == 1 or their == "transformer.wpe.weight"
-            as_kind = gguf.GGMLQuantizationType["F32" if whole else kind]
-            writer.add_tensor(_renamed(their), gguf.quants.quantize(tensor, as_kind), raw_dtype=as_kind)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-    write_text(folder / "Modelfile", modelfile(name, config, endings))
+    end = tokenizer.eot_token
+    writer = gguf.GGUFWriter(file, "gpt2")
+    writer.add_name(file.stem)
+    writer.add_file_type(gguf.LlamaFileType[KINDS[kind]])
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.embedding_dim)
+    writer.add_feed_forward_length(4 * config.embedding_dim)
+    writer.add_block_count(config.num_layers)
+    writer.add_head_count(config.num_heads)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens(tokenizer))
+    writer.add_token_types([gguf.TokenType.NORMAL] * end + [gguf.TokenType.CONTROL])
+    writer.add_token_merges([" ".join(pair) for pair in merges(tokenizer)])
+    writer.add_bos_token_id(end)
+    writer.add_eos_token_id(end)
+    writer.add_add_bos_token(False)
+    for name, weight in weights.items():
+        tensor = np.ascontiguousarray(weight.T) if ".c_" in name and weight.ndim == 2 else weight
+        is_whole = weight.ndim == 1 or name == "transformer.wpe.weight"  # as llama.cpp wants them
+        stored = gguf.GGMLQuantizationType["F32" if is_whole else kind]
+        writer.add_tensor(_renamed(name), gguf.quants.quantize(tensor, stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _renamed(name: str) -> str:

@@ -30,6 +30,7 @@ def tokens(tokenizer: tiktoken.Encoding) -> list[str]:
     return [*map(written, ordinary), END]
 
 
+@functools.cache
 def merges(tokenizer: tiktoken.Encoding) -> list[tuple[str, str]]:
     """The pair that each token of several bytes is made of, in the order of their ranks: the two parts that
     are left when its bytes are merged by the ranks below its own."""

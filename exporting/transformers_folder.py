@@ -16,10 +16,10 @@ from inference.sampling import Sampling
 SAMPLING = Sampling(temperature=0.7)  # as generate.py tells a story
 
 
-def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig) -> None:
-    """`weights` are float32, by transformers' names, the output layer's bias folded away."""
+def describe(config: ModelConfig) -> dict[str, Any]:
+    """What config.json says."""
     end = config.vocab_size - 1
-    described: dict[str, Any] = dict(
+    return dict(
         architectures=["GPT2LMHeadModel"],
         model_type="gpt2",
         vocab_size=config.vocab_size,
@@ -34,6 +34,11 @@ def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig) -> 
         **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
         dtype="float32",
     )
+
+
+def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig) -> None:
+    """`weights` are float32, by transformers' names, the output layer's bias folded away."""
+    end = config.vocab_size - 1
     sampling = dict(
         do_sample=True,
         temperature=SAMPLING.temperature,
@@ -51,7 +56,7 @@ def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig) -> 
         model_max_length=config.context_length,
     )
     (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
-    _write(folder / "config.json", described)
+    _write(folder / "config.json", describe(config))
     _write(folder / "generation_config.json", sampling)
     _write(folder / "tokenizer_config.json", tokenizer)
     _write(folder / "tokenizer.json", tokenizer_json(get_tokenizer(config.vocab_size)))

@@ -90,5 +90,8 @@ def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise CheckpointError(f"{source}: not this model; {problem}: {', '.join(keys[:3])}{more}")
     # A `model` on the meta device has no memory to copy into: it takes the tensors as its own.
-    copies = {key: state[key].to(weight.dtype, copy=True) for key, weight in wanted.items()}
+    in_order = torch.contiguous_format  # transformers' layout is turned
+    copies = {
+        key: state[key].to(weight.dtype, copy=True, memory_format=in_order) for key, weight in wanted.items()
+    }
     model.load_state_dict(copies, assign=True)

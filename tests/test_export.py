@@ -8,7 +8,7 @@ import pytest
 import export
 from common.int8 import quantize
 from fake_hub import WRITER, FakeHub
-from hub_user import User
+from hub_user import STORY, User
 from tiny import tiny_model
 
 
@@ -56,6 +56,8 @@ def test_what_was_pushed_is_what_was_written(
     assert there.commits[there.main] == written | {".gitattributes": b""}
     if format == "gguf":
         assert "tales-Q8_0.gguf" in written
+    else:
+        assert User(tmp_path / "reader").succeed(*STORY, "--checkpoint", "author/tales-GGUF").stdout
     assert (
         "pushed out to"
         in author.succeed("sharing.push", "--folder", "out", "--push-to-hub", "author/tales-GGUF").stdout

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from matplotlib.image import imread
 
+import export
 import generate
 import quickstart
 from common.presets import PRESETS
@@ -17,6 +18,7 @@ from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2, load_model
 from samples.story_grammar import ending_of, tell
+from transformers_twin import compare
 
 
 def test_the_whole_path_runs_on_a_few_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,6 +70,8 @@ def test_stories_are_on_topic_and_end_as_asked(tmp_path: Path) -> None:
     assert before.on_topic <= 4
     assert after.on_topic >= 32
     assert min(after.happy, after.sad) >= 18
+    export.main(["--checkpoint", str(tmp_path / "out/model/last")])
+    compare(tmp_path / "out/model/last", tmp_path / "out/model/transformers")
 
     evaluation = json.loads((tmp_path / "out" / "report" / "evaluation.json").read_text())
     base, tuned = (checkpoint["metrics"] for checkpoint in evaluation["checkpoints"])

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, pipeline
 
 import export
+import finetune
 import generate
 from common.errors import CheckpointError
 from common.presets import PRESETS
@@ -18,6 +19,7 @@ from dataset import format_instruction
 from inference.opening import open_model
 from model import GPT2, load_model
 from tiny import with_biases
+from transformers_twin import compare
 
 NANO = PRESETS["nano"].base
 
@@ -28,22 +30,18 @@ def test_its_logits_and_its_next_200_tokens_are_ours(size: str, tmp_path: Path) 
     model = load_model(NANO) if size == "nano" else with_biases(GPT2(**asdict(PRESETS[size].config)))
     model.save_pretrained(tmp_path / "best")
     export.main(["--checkpoint", str(tmp_path / "best"), "--output", str(tmp_path / "out")])
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
-    ids = torch.randint(0, model.config.vocab_size, (1, 200), generator=torch.Generator().manual_seed(3))
-    with torch.inference_mode():
-        ours, their = model(ids), theirs(ids).logits
-        assert (ours - their).abs().max() < 1e-4
-        assert torch.equal(ours.argmax(-1), their.argmax(-1))
-        prompt, new = ids[:, :20], 200
-        told = theirs.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            do_sample=False,
-            max_new_tokens=new,
-            min_new_tokens=new,
-            eos_token_id=None,
-        )
-        assert model(told)[0, -new - 1 : -1].argmax(-1).tolist() == told[0, -new:].tolist()
+    compare(tmp_path / "best", tmp_path / "out")
+
+
+def test_training_goes_on_from_an_export(exported: Path, tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"topic": f"dog {i}", "ending": ("happy", "sad")[i % 2], "story": "It ran. " * 5})
+        for i in range(40)
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    given = ["--checkpoint", exported, "--data", tmp_path / "mine.jsonl", "--output", tmp_path / "run"]
+    finetune.main([*map(str, given), "--max-steps", "2", "--stories", "0", "--batch-size", "4"])
+    assert load_model(tmp_path / "run" / "last").config == load_model(exported).config
 
 
 def test_a_whole_stranger_tells_a_story_with_what_is_in_the_folder(exported: Path) -> None:

@@ -6,6 +6,8 @@
 `transformers`: a folder that transformers opens without code of ours, and whatever reads what that writes.
 `gguf`: files for llama.cpp, Ollama, LM Studio and wllama, and a Modelfile for Ollama. Neither GPT-2 has a
 bias behind its output layer: exporting/fold.py. What `transformers` wrote is a checkpoint here, too.
+
+`page`: the demo as a folder of files for any web server, with int8 weights.
 """
 
 import re
@@ -21,7 +23,7 @@ from common.errors import InputError
 from common.files import claimed_folder, write_text
 from common.presets import PRESETS
 from dataset import check_prompt
-from exporting import gguf_files, transformers_folder
+from exporting import gguf_files, page_folder, transformers_folder
 from exporting.fold import folded
 from model import load_model
 from sharing.cards import export_card
@@ -30,6 +32,7 @@ from sharing.push import check_write_access, push
 WRITTEN = {
     "transformers": ("tokenizer.json", "*.json", "model.safetensors", "README.md"),
     "gguf": ("Modelfile", "*.gguf", "README.md"),
+    "page": ("model.json", *page_folder.COPIED, "gpt2.tiktoken", "model.safetensors", "README.md"),
 }
 
 
@@ -58,9 +61,12 @@ def export(checkpoint: str, folder: Path, format: str, name: str) -> None:
     """Write the model into an empty folder. Raises InputError, and CheckpointError if it cannot be read."""
     file = locate(checkpoint)
     model = load_model(file)
+    check_prompt(model.taught)
+    if format == "page":
+        page_folder.write(folder, name, model)
+        return
     if model.is_int8:
         raise InputError(f"--checkpoint {checkpoint}: has int8 weights; name those that it was made from")
-    check_prompt(model.taught)
     if format == "gguf":
         gguf_files.write(folder, name, folded(model), model.config, model.taught.endings)
     else:
@@ -74,6 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     checkpoint = settings.checkpoint or finetuned_checkpoint(settings.model_size)
     output = beside(checkpoint, settings.output, settings.format)
+    if settings.push_to_hub is not None and settings.format == "page":
+        raise InputError("--push-to-hub: a page is for a static Space, or any host; see deploy/README.md")
     if settings.push_to_hub is not None:
         check_write_access(settings.push_to_hub, "model")
     name = name_of(checkpoint, settings.push_to_hub)

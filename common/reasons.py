@@ -170,9 +170,9 @@ def _of_the_network(cause: BaseException) -> Reason | None:
     if isinstance(cause, httpx2.TimeoutException):
         return Reason("no answer from the Hub", may_pass=True)
     if isinstance(cause, httpx2.ConnectError | httpx2.ProxyError):
-        url = cause.request.url
-        proxies = _proxies(url.scheme, "all")
-        if not proxies or urllib.request.proxy_bypass(url.host):
+        hub = httpx2.URL(constants.ENDPOINT)
+        proxies = _proxies(hub.scheme, "all")
+        if not proxies or urllib.request.proxy_bypass(hub.host):
             return Reason("no connection to the Hub", may_pass=True)
         dead = any(isinstance(each, ConnectionRefusedError | socket.gaierror) for each in _causes(cause))
         refused = isinstance(cause, httpx2.ProxyError) and not str(cause).startswith(("502", "503", "504"))

@@ -1,9 +1,7 @@
-"""The page in a real browser. Chromium is what the system has: Debian's package, or Chrome."""
+"""The page in a real browser."""
 
 import contextlib
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from typing import Any
@@ -20,29 +18,18 @@ from playwright.sync_api import (
     Request,
     Response,
     expect,
-    sync_playwright,
 )
 
+from chromium import DESKTOP, PHONE, launched
 from demo import ENOUGH, Pace, Reader, cut, nano, served, told
 
-SWITCHES = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 TOPIC = "A little bear finds a red balloon in the forest."
-DESKTOP: dict[str, Any] = dict(viewport=dict(width=1280, height=900), color_scheme="light")
-PHONE: dict[str, Any] = dict(viewport=dict(width=390, height=844), color_scheme="dark", has_touch=True)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        reason = "no Chromium is installed (on Debian: apt-get install chromium)"
-        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=SWITCHES)
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

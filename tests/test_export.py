@@ -7,6 +7,7 @@ import pytest
 
 import export
 from common.int8 import quantize
+from dataset import taught
 from fake_hub import WRITER, FakeHub
 from hub_user import STORY, User
 from tiny import tiny_model
@@ -42,9 +43,16 @@ def test_bad_input_gets_one_clear_line(complaint: Callable, checkpoint: str, tmp
     tiny_model(embedding_dim=36).save_pretrained(tmp_path / "odd")
     odd = refused("--checkpoint", tmp_path / "odd", "--output", tmp_path / "out", "--format", "gguf")
     assert "embedding_dim 36 is no multiple of 32" in odd
+    page = ("--checkpoint", checkpoint, "--output", tmp_path / "out", "--format", "page")
+    assert "see deploy/README.md" in refused(*page, "--push-to-hub", "you/page")
+    free = tiny_model()
+    free.taught = taught(())
+    free.save_pretrained(tmp_path / "free")
+    page = ("--checkpoint", tmp_path / "free", *page[2:])
+    assert "was taught no endings to choose from" in refused(*page)
 
 
-@pytest.mark.parametrize("format", export.WRITTEN)
+@pytest.mark.parametrize("format", ["transformers", "gguf"])
 def test_what_was_pushed_is_what_was_written(
     format: str, hub: FakeHub, checkpoint: str, tmp_path: Path
 ) -> None:

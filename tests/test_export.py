@@ -43,13 +43,12 @@ def test_bad_input_gets_one_clear_line(complaint: Callable, checkpoint: str, tmp
     tiny_model(embedding_dim=36).save_pretrained(tmp_path / "odd")
     odd = refused("--checkpoint", tmp_path / "odd", "--output", tmp_path / "out", "--format", "gguf")
     assert "embedding_dim 36 is no multiple of 32" in odd
-    page = ("--checkpoint", checkpoint, "--output", tmp_path / "out", "--format", "page")
-    assert "see deploy/README.md" in refused(*page, "--push-to-hub", "you/page")
+    page = ("--output", tmp_path / "out", "--format", "page", "--checkpoint")
+    assert "see deploy/README.md" in refused(*page, checkpoint, "--push-to-hub", "you/page")
     free = tiny_model()
     free.taught = taught(())
     free.save_pretrained(tmp_path / "free")
-    page = ("--checkpoint", tmp_path / "free", *page[2:])
-    assert "was taught no endings to choose from" in refused(*page)
+    assert "was taught no endings to choose from" in refused(*page, tmp_path / "free")
 
 
 @pytest.mark.parametrize("format", ["transformers", "gguf"])

@@ -10,15 +10,16 @@ bias behind its output layer: exporting/fold.py. What `transformers` wrote is a 
 `page`: the demo as a folder of files for any web server, with int8 weights.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common import hub
-from common.checkpoints import beside, finetuned_checkpoint, locate
+from common.checkpoints import beside, finetuned_checkpoint, locate, sha256
 from common.cli import parse, run, setting
-from common.endings import read_taught, write_taught
+from common.endings import write_taught
 from common.errors import InputError
 from common.files import claimed_folder, write_text
 from common.presets import PRESETS
@@ -29,9 +30,16 @@ from model import load_model
 from sharing.cards import export_card
 from sharing.push import check_write_access, push
 
+MADE = "export.json"  # by which a folder is known to be one of ours
 WRITTEN = {
-    "transformers": ("tokenizer.json", "*.json", "model.safetensors", "README.md"),
-    "gguf": ("Modelfile", "*.gguf", "README.md"),
+    "transformers": (
+        *(MADE, "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+        *("model.safetensors", "endings.json", "README.md"),
+    ),
+    "gguf": (
+        *(MADE, "Modelfile", "template", "params", "README.md"),
+        *(f"*-{kind}.gguf" for kind in gguf_files.KINDS),
+    ),
     "page": ("model.json", *page_folder.COPIED, "gpt2.tiktoken", "model.safetensors", "README.md"),
 }
 
@@ -54,12 +62,13 @@ def name_of(checkpoint: str, push_to_hub: str | None) -> str:
         return hub.parts(checkpoint).repo_id.rpartition("/")[2]
     path = Path(checkpoint).resolve()
     path = path.parent if path.is_file() else path
-    return path.parent.name if re.fullmatch(r"best|last|epoch_\d+", path.name) else path.name
+    path = path.parent if re.fullmatch(r"best|last|epoch_\d+|int8|transformers", path.name) else path
+    return re.sub(r"[^\w.-]+", "-", path.name)
 
 
-def export(checkpoint: str, folder: Path, format: str, name: str) -> None:
-    """Write the model into an empty folder. Raises InputError, and CheckpointError if it cannot be read."""
-    file = locate(checkpoint)
+def export(checkpoint: str, file: Path, folder: Path, format: str, name: str, repo: str | None) -> None:
+    """Write the model in `file` into an empty folder. Raises InputError, and CheckpointError if it cannot be
+    read."""
     model = load_model(file)
     check_prompt(model.taught)
     if format == "page":
@@ -70,10 +79,12 @@ def export(checkpoint: str, folder: Path, format: str, name: str) -> None:
     if format == "gguf":
         gguf_files.write(folder, name, folded(model), model.config, model.taught.endings)
     else:
-        transformers_folder.write(folder, folded(model), model.config)
-        write_taught(folder, read_taught(file.parent))
-    made: dict[str, Any] = hub.origin(checkpoint, file.parent) | {"endings": model.taught.endings}
-    write_text(folder / "README.md", export_card(made, name, format))
+        transformers_folder.write(folder, folded(model), model.config, model.taught.endings)
+        write_taught(folder, model.taught)
+    made: dict[str, Any] = hub.origin(checkpoint, file.parent) | {"sha256": sha256(file), "format": format}
+    made["endings"] = model.taught.endings
+    write_text(folder / MADE, json.dumps(made, indent=2) + "\n")
+    write_text(folder / "README.md", export_card(made, name, repo))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -82,11 +93,12 @@ def main(argv: list[str] | None = None) -> None:
     output = beside(checkpoint, settings.output, settings.format)
     if settings.push_to_hub is not None and settings.format == "page":
         raise InputError("--push-to-hub: a page is for a static Space, or any host; see deploy/README.md")
+    file = locate(checkpoint)
     if settings.push_to_hub is not None:
         check_write_access(settings.push_to_hub, "model")
     name = name_of(checkpoint, settings.push_to_hub)
     with claimed_folder(output, settings.overwrite, WRITTEN[settings.format], "an export") as folder:
-        export(checkpoint, folder, settings.format, name)
+        export(checkpoint, file, folder, settings.format, name, settings.push_to_hub)
     for file in sorted(output.iterdir()):
         print(f"{file.stat().st_size:>13,}  {file}")
     if settings.push_to_hub is not None:

@@ -3,12 +3,12 @@
     uv run --group benchmarks python -m benchmarks.generation           # half an hour on two cores
     CMAKE_ARGS=-DGGML_NATIVE=ON uv run --group benchmarks --group llama python -m benchmarks.generation
 
-All sides have the same weights, random unless --checkpoint, but no bias behind the output layer, which
-llama.cpp's GPT-2 lacks; the same prompts of random tokens; and draw as many tokens from the 50 likeliest at
-temperature 0.7, no matter which. Each is measured with one thread and with as many as torch takes. Each turn
-is a process of its own, the sides take turns, figures are medians over the rounds. Where nothing is left to
-chance, all float32 sides must tell the same story, but for llama.cpp, whose GELU is a table of float16
-numbers. It is left out where it is not installed.
+All sides have the same weights, random unless --checkpoint (for llama.cpp, the bias of the output layer is
+folded away), the same prompts of random tokens, and draw as many tokens from the 50 likeliest at temperature
+0.7, no matter which. Each is measured with one thread and with as many as torch takes. Each turn is a process
+of its own, the sides take turns, figures are medians over the rounds. Where nothing is left to chance, all
+float32 sides must tell the same story, but for llama.cpp, whose GELU is a table of float16 numbers. It is
+left out where it is not installed.
 """
 
 import importlib.util
@@ -29,6 +29,7 @@ from benchmarks import machine, other_programs
 from benchmarks.tellers import TELLERS
 from common.cli import option, parse, run, setting
 from common.device import choose_compute
+from common.endings import ENDINGS
 from common.errors import InputError
 from common.int8 import quantize
 from common.presets import PRESETS
@@ -127,8 +128,8 @@ def write_models(settings: Settings, folder: Path) -> int:
     other_programs.to_ctranslate2(model, folder / "ctranslate2")
     other_programs.to_onnx(model, folder / "model.onnx")
     other_programs.to_openvino(model, folder / "openvino.xml")
-    gguf_files.write_file(folder / "float32.gguf", "F32", folded(model), model.config)
-    gguf_files.write_file(folder / "q8_0.gguf", "Q8_0", folded(model), model.config)
+    gguf_files.write_file(folder / "float32.gguf", "F32", folded(model), model.config, "random", ENDINGS)
+    gguf_files.write_file(folder / "q8_0.gguf", "Q8_0", folded(model), model.config, "random", ENDINGS)
     read = sum(weight.numel() for name, weight in model.named_parameters() if "embedding" not in name)
     quantize(model)
     model.save_pretrained(folder / "int8")

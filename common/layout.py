@@ -35,7 +35,8 @@ def map_weights(file: Path) -> tuple[dict[str, np.ndarray], ModelConfig]:
         size = int.from_bytes(content[:8].tobytes(), "little")
         header = json.loads(content[8 : 8 + size].tobytes())
         header.pop("__metadata__", None)
-        kept = {name: entry for name, entry in header.items() if not re.search(MASK, name)}
+        masks = f"{MASK}|{transformers_layout.BUFFERS}"
+        kept = {name: entry for name, entry in header.items() if not re.search(masks, name)}
         weights = {name: _array(content[8 + size :], entry) for name, entry in kept.items()}
         weights, config = in_our_layout(weights, declared_beside(file), file)
         return {name: np.ascontiguousarray(array) for name, array in weights.items()}, config

@@ -37,6 +37,12 @@ FITS = {  # what a config.json must say, or leave to its default: the second val
 }
 
 
+SHAPE = {
+    **{"vocab_size": "vocab_size", "context_length": "n_positions", "embedding_dim": "n_embd"},
+    **{"num_layers": "n_layer", "num_heads": "n_head"},
+}
+
+
 def is_theirs(state: Mapping[str, Any]) -> bool:
     return any(str(name).endswith("attn.c_attn.weight") for name in state)
 
@@ -48,16 +54,23 @@ def to_ours(
 
     Raises CheckpointError, naming `source`, if ours cannot be such a model.
     """
+    if not declared:
+        raise CheckpointError(f"{source}: a GPT-2 of transformers needs its config.json beside it")
     for name, (needed, default) in FITS.items():
         if (said := declared.get(name, default)) != needed:
             raise CheckpointError(f"{source}: its {name} is {said!r}; only {needed!r} can be read")
     kept = {name: weight for name, weight in state.items() if not re.search(BUFFERS, name)}
     theirs = {name.removeprefix("transformer."): weight for name, weight in kept.items()}
+    said = {our: declared.get(their) for our, their in SHAPE.items()}
+    for our, value in said.items():
+        if not isinstance(value, int) or value < 1:
+            raise CheckpointError(f"{source}: its {SHAPE[our]} is {value!r}, which is no number of anything")
+    V, C, num_layers, num_heads = (
+        said[name] for name in ("vocab_size", "embedding_dim", "num_layers", "num_heads")
+    )
     try:
-        V, C = theirs["wte.weight"].shape
-        num_layers, num_heads = declared["n_layer"], declared["n_head"]
         output = theirs.pop("lm_head.weight", theirs["wte.weight"])
-        ours = {"output_layer.weight": output, "output_layer.bias": output[:, 0] * 0}
+        ours = {"output_layer.weight": output, "output_layer.bias": _zeros(output)}
         for our, their in _names(num_layers):
             weight = theirs.pop(their)
             ours[our] = weight.T if _is_turned(their) else weight
@@ -65,14 +78,23 @@ def to_ours(
             for kind in ("weight", "bias"):
                 qkv = theirs.pop(f"h.{layer}.attn.c_attn.{kind}")
                 qkv = qkv.T if kind == "weight" else qkv
+                if qkv.shape[0] != 3 * C or C % num_heads:
+                    raise CheckpointError(f"{source}: its c_attn is {tuple(qkv.shape)}, not for n_embd {C}")
                 ours |= {name: qkv[rows] for name, rows in _heads(layer, kind, num_heads, C)}
     except KeyError as error:
         raise CheckpointError(f"{source}: no whole GPT-2 with a config.json: {error} is missing") from error
     if theirs:
         raise CheckpointError(f"{source}: holds {min(theirs)}, which a plain GPT-2 has not")
-    if (end := declared.get("eos_token_id", V - 1)) != V - 1:
+    if (end := declared.get("eos_token_id", V - 1)) not in (V - 1, [V - 1], None):
         raise CheckpointError(f"{source}: its eos_token_id is {end}; only the last, {V - 1}, can be read")
-    return ours, {"dropout_rate": declared.get("resid_pdrop", 0.1)}
+    return ours, said | {"dropout_rate": declared.get("resid_pdrop") or 0.0}
+
+
+def _zeros(weight: Any) -> Any:
+    """One for each row, of the same kind."""
+    if isinstance(weight, np.ndarray):
+        return np.zeros(len(weight), weight.dtype)
+    return weight.new_zeros(len(weight))
 
 
 def to_theirs(state: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, np.ndarray]:

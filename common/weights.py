@@ -40,7 +40,8 @@ def read_weights(file: Path) -> tuple[StateDict, ModelConfig]:
                 if isinstance(loaded.get("config"), dict):
                     declared = loaded["config"]
                 loaded = loaded["model_state_dict"]
-        if file.suffix == ".safetensors" or (isinstance(loaded, dict) and is_theirs(loaded)):
+        theirs_alone = isinstance(loaded, dict) and is_theirs(loaded) and not declared
+        if file.suffix == ".safetensors" or theirs_alone:
             declared = declared_beside(file)
         return in_our_layout(loaded, declared, file)
     except CheckpointError:

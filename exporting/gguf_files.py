@@ -4,6 +4,7 @@ Their GPT-2 has the GELU that is computed by tanh, and keeps keys and values in 
 ours by some hundredths. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, and llama.cpp.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,37 +13,43 @@ import numpy as np
 from common.errors import InputError
 from common.files import write_text
 from common.presets import ModelConfig
-from dataset import PROMPT, get_tokenizer
-from exporting.tokenizer import END, merges, tokens
-from exporting.transformers_folder import SAMPLING
+from dataset import get_tokenizer
+from exporting.prompt_templates import jinja, ollama
+from exporting.tokenizer import merges, tokens
+from inference.sampling import AS_TOLD
 
 KINDS = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0"}  # of numbers, and of files of them
 BLOCK = 32  # numbers of Q8_0 that share a scale
-NAMES = {  # transformers' -> llama.cpp's
-    "transformer.wte": "token_embd",
-    "transformer.wpe": "position_embd",
-    "transformer.ln_f": "output_norm",
-    "lm_head": "output",
-    "transformer.h.": "blk.",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-    "ln_1": "attn_norm",
-    "ln_2": "ffn_norm",
-}
 
 
 def write(
     folder: Path, name: str, weights: dict[str, np.ndarray], config: ModelConfig, endings: Sequence[str]
 ) -> None:
-    """A file for each of KINDS, `{name}-{kind}.gguf`, and a Modelfile."""
+    """A file for each of KINDS, `{name}-{kind}.gguf`, and what Ollama reads: a Modelfile beside them, or
+    `template` and `params` in a repo of the Hub."""
     for kind in KINDS:
-        write_file(folder / f"{name}-{kind}.gguf", kind, weights, config)
-    write_text(folder / "Modelfile", modelfile(name, config, endings))
+        write_file(folder / f"{name}-{kind}.gguf", kind, weights, config, name, endings)
+    parameters = dict(
+        temperature=AS_TOLD.temperature,
+        top_k=AS_TOLD.top_k,
+        **dict(top_p=1, min_p=0, repeat_penalty=1),
+        num_ctx=config.context_length,
+        num_predict=AS_TOLD.max_new_tokens,
+    )
+    write_text(folder / "template", ollama(endings))
+    write_text(folder / "params", json.dumps(parameters, indent=2) + "\n")
+    told = "".join(f"PARAMETER {key} {value}\n" for key, value in parameters.items())
+    write_text(folder / "Modelfile", f'FROM ./{name}-Q8_0.gguf\nTEMPLATE """{ollama(endings)}"""\n{told}')
 
 
-def write_file(file: Path, kind: str, weights: dict[str, np.ndarray], config: ModelConfig) -> None:
+def write_file(
+    file: Path,
+    kind: str,
+    weights: dict[str, np.ndarray],
+    config: ModelConfig,
+    name: str,
+    endings: Sequence[str],
+) -> None:
     """`weights` are float32, by the names of transformers. Raises InputError without the package gguf, or if
     a row cannot be cut into blocks."""
     try:
@@ -54,7 +61,8 @@ def write_file(file: Path, kind: str, weights: dict[str, np.ndarray], config: Mo
     tokenizer = get_tokenizer(config.vocab_size)
     end = tokenizer.eot_token
     writer = gguf.GGUFWriter(file, "gpt2")
-    writer.add_name(file.stem)
+    writer.add_name(name)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_file_type(gguf.LlamaFileType[KINDS[kind]])
     writer.add_context_length(config.context_length)
     writer.add_embedding_length(config.embedding_dim)
@@ -70,36 +78,16 @@ def write_file(file: Path, kind: str, weights: dict[str, np.ndarray], config: Mo
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
     writer.add_add_bos_token(False)
-    for name, weight in weights.items():
-        tensor = np.ascontiguousarray(weight.T) if ".c_" in name and weight.ndim == 2 else weight
-        is_whole = weight.ndim == 1 or name == "transformer.wpe.weight"  # as llama.cpp wants them
+    writer.add_chat_template(jinja(endings))
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, config.num_layers)
+    for their, weight in weights.items():
+        tensor = np.ascontiguousarray(weight.T) if ".c_" in their and weight.ndim == 2 else weight
+        is_whole = weight.ndim == 1 or their == "transformer.wpe.weight"  # as llama.cpp wants them
         stored = gguf.GGMLQuantizationType["F32" if is_whole else kind]
-        writer.add_tensor(_renamed(name), gguf.quants.quantize(tensor, stored), raw_dtype=stored)
+        llamas = names.get_name(their, try_suffixes=(".weight", ".bias"))
+        assert llamas
+        writer.add_tensor(llamas, gguf.quants.quantize(tensor, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _renamed(name: str) -> str:
-    for their, llamas in NAMES.items():
-        name = name.replace(their, llamas)
-    return name
-
-
-def modelfile(name: str, config: ModelConfig, endings: Sequence[str]) -> str:
-    """For `ollama create`: what is typed is the topic, the system message the ending."""
-    template = "{{ .Prompt }}"
-    if endings:
-        ending = f"{{{{ if .System }}}}{{{{ .System }}}}{{{{ else }}}}{endings[0]}{{{{ end }}}}"
-        template = PROMPT.replace("{ending}", ending).replace("{summary}", template)
-    return f"""FROM ./{name}-Q8_0.gguf
-TEMPLATE \"\"\"{template}\"\"\"
-PARAMETER temperature {SAMPLING.temperature}
-PARAMETER top_k {SAMPLING.top_k}
-PARAMETER top_p 1
-PARAMETER repeat_penalty 1
-PARAMETER num_ctx {config.context_length}
-PARAMETER num_predict {SAMPLING.max_new_tokens}
-PARAMETER stop {END}
-"""

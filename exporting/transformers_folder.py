@@ -1,6 +1,7 @@
 """A folder that transformers opens without code of ours, and so do the programs that read what it writes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,9 @@ from safetensors.numpy import save
 from common.files import write_text
 from common.presets import ModelConfig
 from dataset import get_tokenizer
+from exporting.prompt_templates import jinja
 from exporting.tokenizer import END, tokenizer_json
-from inference.sampling import Sampling
-
-SAMPLING = Sampling(temperature=0.7)  # as generate.py tells a story
+from inference.sampling import AS_TOLD
 
 
 def describe(config: ModelConfig) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def describe(config: ModelConfig) -> dict[str, Any]:
         architectures=["GPT2LMHeadModel"],
         model_type="gpt2",
         vocab_size=config.vocab_size,
-        n_positions=config.context_length,
+        **dict.fromkeys(("n_positions", "n_ctx"), config.context_length),
         n_embd=config.embedding_dim,
         n_layer=config.num_layers,
         n_head=config.num_heads,
@@ -36,14 +36,14 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     )
 
 
-def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig) -> None:
+def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig, endings: Sequence[str]) -> None:
     """`weights` are float32, by transformers' names, the output layer's bias folded away."""
     end = config.vocab_size - 1
     sampling = dict(
         do_sample=True,
-        temperature=SAMPLING.temperature,
-        top_k=SAMPLING.top_k,
-        max_new_tokens=SAMPLING.max_new_tokens,
+        temperature=AS_TOLD.temperature,
+        top_k=AS_TOLD.top_k,
+        max_length=config.context_length,  # more, and transformers fails
         **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
     )
     # What somebody types is never the end of text: split_special_tokens.
@@ -54,6 +54,8 @@ def write(folder: Path, weights: dict[str, np.ndarray], config: ModelConfig) -> 
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
         model_max_length=config.context_length,
+        padding_side="left",
+        chat_template=jinja(endings),
     )
     (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     _write(folder / "config.json", describe(config))

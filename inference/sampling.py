@@ -29,6 +29,9 @@ class Sampling:
             raise ValueError(f"out of range: {self}")
 
 
+AS_TOLD = Sampling(temperature=0.7)  # if nothing else is asked
+
+
 def mixed(x: int) -> int:
     """32 bits, each of which depends on all of x. Source: Chris Wellons, "Prospecting for Hash Functions",
     2018, there called lowbias32."""

@@ -19,6 +19,7 @@ from common.endings import either
 from common.errors import InputError
 from common.markdown import table
 from dataset import COLUMNS, format_instruction
+from inference.sampling import AS_TOLD
 
 CODE = "Tiny Tales SFT"
 ENDINGS_AS_ASKED = "Stories that end as asked: "
@@ -228,9 +229,9 @@ Tokens a second are those of one story with {made["threads"]} CPU threads{measur
 """
 
 
-def export_card(made: Mapping[str, Any], name: str, format: str) -> str:
-    """The card of what export.py wrote of a model `name`. `made`: where it is from, and its endings."""
-    endings = made["endings"]
+def export_card(made: Mapping[str, Any], name: str, repo: str | None) -> str:
+    """The card of what export.py wrote of a model `name`, to be sent to `repo`. `made`: its export.json."""
+    endings, format = made["endings"], made["format"]
     metadata = ModelCardData(
         language="en",
         library_name=format,
@@ -239,7 +240,10 @@ def export_card(made: Mapping[str, Any], name: str, format: str) -> str:
         model_name=name,
     )
     prompt = format_instruction("a lost dog", endings[-1], endings=endings) if endings else "your prompt"
-    how = _in_llama_cpp(name, prompt, endings) if format == "gguf" else _in_transformers(name, prompt)
+    how = _in_llama_cpp(name, prompt, endings) if format == "gguf" else _in_transformers(repo, prompt)
+    chat = ""
+    if endings:
+        chat = "\nIn a chat, the last system message is the ending, the last message of a user the topic.\n"
     return f"""---
 {metadata.to_yaml()}
 ---
@@ -249,16 +253,16 @@ A GPT-2 that {_does(endings)}: {_origin(made["name"], made["commit"])}, exported
 The bias of its output layer is folded into the weights, exactly. Asked in other words than these, it rambles.
 
 {how}
-
+{chat}
 {NOT_FOR}
 """
 
 
-def _in_transformers(name: str, prompt: str) -> str:
+def _in_transformers(repo: str | None, prompt: str) -> str:
     return f"""```python
 from transformers import pipeline
 
-tell = pipeline("text-generation", "namespace/{name}")
+tell = pipeline("text-generation", "{repo or "namespace/name"}")
 print(tell({prompt!r}, return_full_text=False)[0]["generated_text"])
 ```
 
@@ -266,15 +270,17 @@ What somebody types is never taken for the end of text (`split_special_tokens`).
 
 
 def _in_llama_cpp(name: str, prompt: str, endings: Sequence[str]) -> str:
-    ask = f"`/set system {endings[-1]}`, then the topic alone" if endings else "the prompt"
+    ask = f"/set system {endings[-1]}, then a topic" if endings else "a prompt"
     typed = shlex.quote(prompt.replace("\n", "\\n"))
+    how = f"-n {AS_TOLD.max_new_tokens} --temp {AS_TOLD.temperature} --top-k {AS_TOLD.top_k}"
     return f"""```bash
 ollama create {name} -f Modelfile && ollama run {name}       # {ask}
-llama-cli -m {name}-Q8_0.gguf -no-cnv --temp 0.7 --top-k 50 -p {typed}
+llama-completion -m {name}-Q8_0.gguf -no-cnv {how} --top-p 1 --min-p 0 -p {typed}
 ```
 
 Rounded to 8 bits (Q8_0), to 16 (F16), or not at all (F32). llama.cpp has another GELU than the model was
-trained with, by tanh, and keeps keys and values in 16 bits: logits differ by some hundredths."""
+trained with, by tanh, and keeps keys and values in 16 bits: logits differ by some hundredths. It takes
+`<|endoftext|>` for the end of text where somebody types that, too."""
 
 
 def with_adherence(card: str, name: str, commit: str | None, shares: Mapping[str, float], said: str) -> str:

@@ -26,11 +26,12 @@ MESSAGE = "Upload by Tiny Tales SFT"  # of our commits
 CARD = "README.md"
 KNOWN_BY = (
     ("model", ("model.safetensors", "config.json", CARD)),
-    ("model", ("Modelfile", CARD)),  # what export.py wrote
+    ("model", ("export.json", CARD)),
     ("dataset", ("train.parquet", "stats.json", CARD)),
 )
+OLLAMAS = ("Modelfile", "template", "params")
 PUSHED = {
-    "model": (*CHECKPOINT, "tokenizer*.json", "generation_config.json", "*.gguf", "Modelfile"),
+    "model": (*CHECKPOINT, "tokenizer*.json", "generation_config.json", "*.gguf", *OLLAMAS),
     "dataset": ("train.parquet", "stats.json", CARD, "*.parquet"),
 }
 
@@ -125,7 +126,7 @@ def type_of(folder: Path) -> str:
             return repo_type
     raise InputError(
         f"--folder {folder}: holds neither a checkpoint ({', '.join(KNOWN_BY[0][1])}; of a run, name "
-        "best/, last/ or epoch_N/) nor a data set of prepare_data.py"
+        "best/, last/ or epoch_N/), an export, nor a data set of prepare_data.py"
     )
 
 

@@ -20,8 +20,29 @@ def test_it_writes_beside_the_checkpoint_under_the_runs_name(
     export.main(["--checkpoint", str(tmp_path / "sft_tiny" / "best"), "--format", "gguf"])
     folder = tmp_path / "sft_tiny" / "gguf"
     names = sorted(file.name for file in folder.iterdir())
-    assert names == ["Modelfile", "README.md", *(f"sft_tiny-{kind}.gguf" for kind in ("F16", "F32", "Q8_0"))]
-    assert all(str(folder / name) in capsys.readouterr().out for name in names[:1])
+    ggufs = [f"sft_tiny-{kind}.gguf" for kind in ("F16", "F32", "Q8_0")]
+    assert names == ["Modelfile", "README.md", "export.json", "params", *ggufs, "template"]
+    said = capsys.readouterr().out
+    assert all(str(folder / name) in said for name in names)
+    (folder / "sft_tiny-Q4_K_M.gguf").touch()  # somebody else's
+    export.main(["--checkpoint", str(tmp_path / "sft_tiny" / "best"), "--format", "gguf", "--overwrite"])
+    assert (folder / "sft_tiny-Q4_K_M.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "repo", "name"),
+    [
+        ("runs/my run/best", None, "my-run"),
+        ("runs/tales/transformers", None, "tales"),
+        ("runs/tales/last/model.safetensors", None, "tales"),
+        ("you/tales/v2@main", None, "tales"),
+        ("runs/tales/best", "you/Stories-GGUF", "Stories"),
+    ],
+)
+def test_a_model_is_called_by_its_repo_or_its_run(checkpoint: str, repo: str | None, name: str) -> None:
+    Path("runs/tales/last").mkdir(parents=True)
+    Path("runs/tales/last/model.safetensors").touch()
+    assert export.name_of(checkpoint, repo) == name
 
 
 def test_bad_input_gets_one_clear_line(complaint: Callable, checkpoint: str, tmp_path: Path) -> None:
@@ -35,8 +56,9 @@ def test_bad_input_gets_one_clear_line(complaint: Callable, checkpoint: str, tmp
     assert not (tmp_path / "out").exists()
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "tokenizer.json").touch()
-    there = refused("--checkpoint", checkpoint, "--output", tmp_path / "theirs")
-    assert f"--output {tmp_path / 'theirs'}: is there already; name another, or add --overwrite" in there
+    there = ("--checkpoint", checkpoint, "--output", tmp_path / "theirs")
+    assert f"--output {tmp_path / 'theirs'}: is there already; name another, or add" in refused(*there)
+    assert "holds something else than an export" in refused(*there, "--overwrite")
     assert "--format" in refused("--format", "onnx")
     assert "no such file" in refused("--checkpoint", tmp_path / "nothing")
     assert "is where the checkpoint lies" in refused("--checkpoint", checkpoint, "--output", checkpoint)
@@ -60,6 +82,7 @@ def test_what_was_pushed_is_what_was_written(
     author.succeed("export.py", *given, "--push-to-hub", "author/tales-GGUF")
     there = hub.repos["model", "author/tales-GGUF"]
     written = {file.name: file.read_bytes() for file in (author.place / "out").iterdir()}
+    del written["export.json"]
     assert there.commits[there.main] == written | {".gitattributes": b""}
     if format == "gguf":
         assert "tales-Q8_0.gguf" in written

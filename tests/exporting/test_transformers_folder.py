@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, pipeline
 
 import export
@@ -45,12 +46,19 @@ def test_training_goes_on_from_an_export(exported: Path, tmp_path: Path) -> None
 
 
 def test_a_whole_stranger_tells_a_story_with_what_is_in_the_folder(exported: Path) -> None:
-    tell = pipeline("text-generation", str(exported))
+    tell: Any = pipeline("text-generation", str(exported))
     prompt = format_instruction("a dog", "sad", endings=("funny", "happy", "sad"))
     told = tell(prompt, return_full_text=False)[0]["generated_text"]
     assert told
     config = tell.model.generation_config
     assert (config.do_sample, config.temperature, config.top_k) == (True, 0.7, 50)
+    assert (config.eos_token_id, config.pad_token_id, config.max_length) == (511, 511, 384)
+    long = tell(prompt * 7, return_full_text=False)[0]["generated_text"]  # most of the context
+    assert isinstance(long, str)
+    chat = [dict(role="system", content="happy"), dict(role="user", content="a cat")]
+    chat += [dict(role="system", content="sad"), dict(role="user", content=" a dog ")]
+    assert tell.tokenizer.apply_chat_template(chat, tokenize=False) == prompt
+    assert tell.tokenizer.padding_side == "left"
     card = (exported / "README.md").read_text()
     assert "library_name: transformers" in card
     assert repr(format_instruction("a lost dog", "sad", endings=("happy", "sad"))) in card
@@ -98,6 +106,11 @@ def change(exported: Path, folder: Path, **config: object) -> Path:
         (dict(layer_norm_epsilon=1e-6), "its layer_norm_epsilon is 1e-06; only 1e-05"),
         (dict(model_type="gpt_neo"), "its model_type is 'gpt_neo'; only 'gpt2'"),
         (dict(n_layer=3), "'h.2.ln_1.weight' is missing"),
+        (dict(n_layer="2"), "its n_layer is '2', which is no number of anything"),
+        (dict(n_head=0), "its n_head is 0"),
+        (dict(n_embd=64), "its c_attn is (96, 32), not for n_embd 64"),
+        (dict(n_positions=512), "config says context_length 512, the weights say 384"),
+        (dict(vocab_size=500, eos_token_id=499), "config says vocab_size 500, the weights say 512"),
         (dict(n_layer=1), "holds h.1.attn.c_attn.bias, which a plain GPT-2 has not"),
         (dict(eos_token_id=0), "its eos_token_id is 0; only the last, 511"),
     ],
@@ -123,6 +136,12 @@ def test_other_ways_to_save_it_are_read_too(exported: Path, tmp_path: Path) -> N
     state = {name.removeprefix("transformer."): w for name, w in theirs.state_dict().items()}
     del state["lm_head.weight"]
     state["h.0.attn.bias"] = torch.ones(1, 1, 384, 384, dtype=torch.bool)
+    (tmp_path / "masks").mkdir()
+    save_file({name: w.contiguous() for name, w in state.items()}, tmp_path / "masks" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"needs its config\.json beside it"):
+        load_model(tmp_path / "masks")
+    shutil.copy(exported / "config.json", tmp_path / "masks")
+    assert open_model(str(tmp_path / "masks"), "cpu").how.startswith("cpu: engine")
     (tmp_path / "old").mkdir()
     torch.save(state, tmp_path / "old" / "pytorch_model.bin")
     shutil.copy(exported / "config.json", tmp_path / "old")

@@ -11,6 +11,7 @@ from matplotlib.image import imread
 import export
 import generate
 import quickstart
+from chromium import launched
 from common.presets import PRESETS
 from dataset import ENDINGS
 from generate import choose_token
@@ -18,6 +19,7 @@ from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2, load_model
 from samples.story_grammar import ending_of, tell
+from static_page import compare_twenty, opened, served
 from transformers_twin import compare
 
 
@@ -72,6 +74,10 @@ def test_stories_are_on_topic_and_end_as_asked(tmp_path: Path) -> None:
     assert min(after.happy, after.sad) >= 18
     export.main(["--checkpoint", str(tmp_path / "out/model/last")])
     compare(tmp_path / "out/model/last", tmp_path / "out/model/transformers")
+    export.main(["--checkpoint", str(tmp_path / "out/model/last"), "--format", "page"])
+    page = tmp_path / "out" / "model" / "page"
+    with served(page) as address, launched() as browser, opened(browser, address) as shown:
+        compare_twenty(shown, page)
 
     evaluation = json.loads((tmp_path / "out" / "report" / "evaluation.json").read_text())
     base, tuned = (checkpoint["metrics"] for checkpoint in evaluation["checkpoints"])

@@ -5,7 +5,6 @@ narrow, light and dark.
     uv run python -m deploy.screenshots --page quickstart/model/page
 """
 
-import io
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +50,9 @@ def take(address: str, settings: Settings, name: str) -> None:
             page.get_by_role("button", name="The other ending").click()
             expect(told).to_have_count(2, timeout=60_000)
             file = Path(settings.output) / f"{name}_{look}.png"
-            picture = Image.open(io.BytesIO(page.screenshot(full_page=True, animations="disabled")))
-            picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)
+            page.screenshot(path=file, full_page=True, animations="disabled")
+            with Image.open(file) as picture:
+                picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)
             print(file)
 
 

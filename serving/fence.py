@@ -123,7 +123,7 @@ class Fence:
             return JSONResponse({"success": True})
         if method == "GET" or (method == "HEAD" and READ.fullmatch(path)):
             if call and call[1]:
-                return stream(jobs.messages(call[1]), for_a_call)
+                return stream(jobs.messages(call[1], is_call=True), for_a_call)
             if path == "/gradio_api/queue/data":
                 return stream(jobs.messages(query.get("session_hash", "")), for_the_page)
             if READ.fullmatch(path):

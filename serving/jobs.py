@@ -113,11 +113,15 @@ class Jobs:
             else:
                 del self._jobs[name]
 
-    def messages(self, session: str) -> AsyncIterator[Message]:
-        """Of all jobs of a session until they have ended; closing it ends them. Raises Refused."""
+    def messages(self, session: str, is_call: bool = False) -> AsyncIterator[Message]:
+        """Of all jobs of a session until they have ended; closing it ends them. Raises Refused.
+
+        Where there are none, a call is refused. A page's session may be over before the page has heard that
+        its job was taken; then there is nothing more.
+        """
         if session in self._streams:
             raise Refused(409, "it is being read already")
-        if not self._of(session):
+        if is_call and not self._of(session):
             raise Refused(404, "no such job; it ended, or nobody came to read it")
         return self._messages(session)
 

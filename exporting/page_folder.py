@@ -20,12 +20,13 @@ from common.files import write_text
 from common.int8 import quantize
 from dataset import RANKS_FILE, taught
 from inference.compile import FLAGS, SOURCE
+from inference.engine import MOST_COLS
 from model import GPT2
 
 PAGE = Path(__file__).with_name("page")
 EXPORTED = ("engine_step", "engine_scratch", "__heap_base")  # of the engine
 OF_THE_MODEL = ("engine.wasm", "gpt2.tiktoken", "model.safetensors")  # which the page checks by their hashes
-COPIED = ("index.html", "page.css", "page.js", "teller.js", "offline.js", "engine.wasm")
+COPIED = ("index.html", "page.css", "page.js", "teller.js", "offline.js", "icon.svg", "engine.wasm")
 CARD = """---
 title: Tiny Tales
 emoji: 🎈
@@ -44,6 +45,8 @@ def write(folder: Path, name: str, model: GPT2) -> None:
     """Weights are int8; others are rounded. Raises InputError if the model has no endings to choose from."""
     if not model.taught.endings:
         raise InputError("--format page: the model was taught no endings to choose from")
+    if max(4 * model.config.embedding_dim, model.config.context_length) > MOST_COLS:
+        raise InputError(f"--format page: the engine takes no model of this shape: {model.config}")
     if not model.is_int8:
         quantize(model)
     for file in COPIED:

@@ -16,7 +16,8 @@ const made = (name, properties = {}, ...children) => {
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
 const worker = new Worker("teller.js", { type: "module" });
-const told = await fetch("model.json").then((answer) => answer.json()).catch(() => undefined);
+worker.onerror = () => say("This browser cannot run the page, or a file of it is lacking.");
+const told = await fetch("model.json", { cache: "no-cache" }).then((answer) => answer.json()).catch(() => undefined);
 let number = 0;  // of the story that is told
 let first;  // what the story on the left was asked for
 const cards = new Map();  // by number
@@ -45,17 +46,39 @@ function link({ topic, ending, temperature, maxTokens, strength, seed }) {
         { topic, ending, temperature, max_tokens: maxTokens, ending_strength: strength, seed });
 }
 
-function fillFromLink() {
-    const linked = new URLSearchParams(location.hash.slice(1));
-    if (!linked.has("seed")) return false;
-    $("topic").value = (linked.get("topic") ?? "").slice(0, LONGEST_TOPIC);
-    for (const radio of document.getElementsByName("ending")) radio.checked = radio.value === linked.get("ending");
-    if (!document.querySelector("[name=ending]:checked")) document.getElementsByName("ending")[0].checked = true;
-    for (const name of ["temperature", "max_tokens", "ending_strength", "seed"]) {
-        if (linked.has(name)) $(name).value = linked.get(name);
+// What the link in the address asks for; undefined if there is none, or one that cannot be told as it says.
+function linked() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    if (!given.has("seed")) return undefined;
+    const number = (name, least, most, usual) => {
+        const value = given.has(name) ? Number(given.get(name)) : usual;
+        return given.get(name) !== "" && value >= least && value <= most ? value : undefined;
+    };
+    const what = {
+        topic: given.get("topic") ?? "",
+        ending: told.endings.find((ending) => ending === (given.get("ending") ?? told.endings[0])),
+        temperature: number("temperature", 0.1, 1.4, 0.7),
+        maxTokens: number("max_tokens", 20, told.config.context_length, LONGEST_STORY),
+        strength: number("ending_strength", 0, 3, 1),
+        seed: number("seed", 0, LARGEST_SEED),
+    };
+    if (Object.values(what).includes(undefined) || what.topic.length > LONGEST_TOPIC) {
+        say("The link asks for what cannot be told here.");
+        return undefined;
     }
+    $("topic").value = what.topic;
+    for (const radio of document.getElementsByName("ending")) radio.checked = radio.value === what.ending;
+    $("temperature").value = what.temperature;
+    $("max_tokens").value = what.maxTokens;
+    $("ending_strength").value = what.strength;
+    $("seed").value = what.seed;
     show();
-    return true;
+    return what;
+}
+
+function tellLinked() {
+    const what = linked();
+    if (what) tell(what, true);
 }
 
 function show() {
@@ -80,14 +103,15 @@ function tell(what, isFirst) {
     stop();
     const text = made("p");
     const foot = made("footer");
-    const card = made("article", { ariaLive: "polite", ariaBusy: "true" },
-        made("h2", { textContent: `${capital(what.ending)} ending` }), text, foot);
+    const card = made("article", {}, made("h2", { textContent: `${capital(what.ending)} ending` }), text, foot);
+    card.setAttribute("aria-live", "polite");
+    card.setAttribute("aria-busy", "true");
     if (isFirst) {
         first = what;
         $("stories").replaceChildren(card);
         $("others").replaceChildren(...told.endings.filter((other) => other !== what.ending).map((other) => {
             const label = told.endings.length === 2 ? "The other ending" : `${capital(other)} ending`;
-            return made("button", { type: "button", textContent: label,
+            return made("button", { type: "button", textContent: label, disabled: true,
                 onclick: () => tell({ ...first, ending: other }, false) });
         }));
     } else {
@@ -105,12 +129,19 @@ function stop() {
     cards.clear();
     number += 1;
     worker.postMessage({ number });
+    rest();
+}
+
+// No story is told.
+function rest() {
+    if (document.activeElement === $("stop")) $("tell").focus();
     $("stop").disabled = true;
+    for (const other of $("others").children) other.disabled = false;
 }
 
 // What stands below a story that is told, or was stopped.
 function end(card, foot, what, note) {
-    card.ariaBusy = "false";
+    card.setAttribute("aria-busy", "false");
     const again = made("a", { href: link(what), textContent: `seed ${what.seed}: the same story again` });
     const copy = made("button", { type: "button", textContent: "Copy", onclick: async () => {
         const done = await navigator.clipboard?.writeText(card.querySelector("p").textContent).then(() => true, () => false);
@@ -125,19 +156,17 @@ worker.onmessage = ({ data: { share, ready, number: of, story, seconds, error } 
         $("loading").hidden = true;
         $("tell").disabled = false;
         say("");
-        if (fillFromLink()) tell(asked(), true);
+        tellLinked();
     }
     if (error) say(error);
     const shown = cards.get(of);
     if (shown && story) shown.text.textContent = story.text;
-    if (shown && (seconds !== undefined || error)) {
-        const speed = seconds ? `${story.tokens} tokens, ${Math.round(story.tokens / seconds)} a second` : "";
-        end(shown.card, shown.foot, shown.what, speed);
-        cards.clear();
-        $("stop").disabled = true;
-    }
+    if (!shown || (seconds === undefined && !error)) return;
+    if (error) shown.card.remove();
+    else end(shown.card, shown.foot, shown.what, `${story.tokens} tokens, ${Math.round(story.tokens / seconds)} a second`);
+    cards.clear();
+    rest();
 };
-worker.onerror = () => say("This browser cannot run the page: it is too old.");
 
 // --- the start --------------------------------------------------------------------------------------------
 
@@ -152,16 +181,15 @@ if (told) {
     $("form").onsubmit = (event) => { event.preventDefault(); tell(asked(), true); };
     $("form").oninput = show;
     $("topic").onkeydown = (event) => {
-        if (event.key === "Enter" && !event.shiftKey && !$("tell").disabled) {
+        if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !$("tell").disabled) {
             event.preventDefault();
             $("form").requestSubmit();
         }
     };
     $("stop").onclick = stop;
-    addEventListener("hashchange", () => { if (!$("tell").disabled && fillFromLink()) tell(asked(), true); });
-    fillFromLink();
+    addEventListener("hashchange", () => { if (!$("tell").disabled) tellLinked(); });
     show();
-    say("The model is loaded…");
+    say("Loading the model…");
     worker.postMessage({ told });
     navigator.serviceWorker?.register("offline.js").catch(() => undefined);
 } else {

@@ -163,7 +163,7 @@ export class Teller {
     }
 
     prompt(topic, ending) {
-        const plain = topic.toWellFormed().split(BLANKS).filter(Boolean).join(" ");
+        const plain = (topic.toWellFormed?.() ?? topic).split(BLANKS).filter(Boolean).join(" ");
         if (!plain) throw new Error("Say what the story is about.");
         const text = this.told.prompt.split("{ending}").join(ending).split("{summary}").join(plain);
         const ids = this.tokenizer.encode(text);
@@ -206,7 +206,7 @@ async function fetched(name, { bytes, sha256 }, arrived) {
         }
         await cache.delete(url);
     }
-    const answer = await fetch(url).catch(() => undefined);
+    const answer = await fetch(url, { cache: "no-store" }).catch(() => undefined);  // one that is kept may be bad
     if (!answer?.ok) throw new Error(`${name} cannot be loaded. Are you online? Reload the page.`);
     const content = new Uint8Array(bytes);
     let filled = 0;
@@ -224,11 +224,19 @@ async function fetched(name, { bytes, sha256 }, arrived) {
     if (filled !== bytes || !await isRight(content, sha256)) {
         throw new Error(`${name} did not arrive as it should. Reload the page.`);
     }
-    for (const old of await cache?.keys() ?? []) {
-        if (new URL(old.url).pathname === new URL(url, self.location).pathname) await cache.delete(old);
-    }
     await cache?.put(url, new Response(content)).catch(() => undefined);  // there may be no room
     return content;
+}
+
+// As soon as all of a model is there: what it consists of, without a network too; what was of another goes.
+async function keep(told) {
+    const cache = await self.caches?.open("tiny-tales").catch(() => undefined);
+    const here = new URL(".", self.location).href;
+    const wanted = Object.entries(told.files).map(([name, { sha256 }]) => `${here}${name}?${sha256.slice(0, 16)}`);
+    for (const { url } of await cache?.keys() ?? []) {
+        if (new URL(".", url).href === here && !wanted.includes(url)) await cache.delete(url);
+    }
+    await cache?.put("model.json", new Response(JSON.stringify(told))).catch(() => undefined);
 }
 
 async function isRight(content, sha256) {
@@ -246,11 +254,19 @@ async function open(told) {
     });
     const [code, ranks, weights] = await Promise.all(
         ["engine.wasm", "gpt2.tiktoken", "model.safetensors"].map(load));
-    const made = await WebAssembly.instantiate(code).catch(() => {
+    let made;
+    try {
+        made = await WebAssembly.instantiate(code);
+    } catch {
         throw new Error("This browser cannot run the model: it is too old (it lacks WebAssembly's SIMD).");
-    });
+    }
+    await keep(told);
     made.instance.exports._initialize();
-    return new Teller(made.instance.exports, weights, new TextDecoder("latin1").decode(ranks), told);
+    try {
+        return new Teller(made.instance.exports, weights, new TextDecoder("latin1").decode(ranks), told);
+    } catch {
+        throw new Error("This device has too little memory for the model.");
+    }
 }
 
 const PAUSE = 50;  // milliseconds between two looks at what the page wants

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 import export
 from chromium import DESKTOP, PHONE, launched
+from common.endings import write_taught
 from common.presets import PRESETS
 from dataset import taught
 from demo import NANO
@@ -86,12 +87,58 @@ def test_a_story_is_told_with_its_other_ending_and_by_its_link_without_a_network
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         found = Axe().run(page).response["violations"]
         assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
-        page.evaluate("navigator.serviceWorker.ready.then(() => undefined)")
+        page.wait_for_function(
+            "navigator.serviceWorker.getRegistration().then((found) => Boolean(found?.active))"
+        )
         page.context.set_offline(True)
         page.goto("about:blank")
-        page.goto(f"{address}{link}")
+        page.goto(f"{address}index.html?from=afar{link}")
         expect(sad).to_have_text(told(folder, TOPICS[2], "sad", 3))
         expect(page.get_by_label("What is the story about?")).to_have_value(TOPICS[2])
+
+
+def test_a_link_says_all_of_a_story_or_is_refused(browser: Browser, address: str, folder: Path) -> None:
+    link = "#topic=a+fox&ending=sad&temperature=1.25&max_tokens=33&ending_strength=1.5&seed=7"
+    how = dict(temperature=1.25, ending_strength=1.5)
+    with opened(browser, address) as page:
+        page.goto(f"{address}{link}")
+        expect(story(page, "Sad")).to_have_text(told(folder, "a fox", "sad", 7, 33, **how))
+        expect(page.locator("article")).to_contain_text("tokens, ")
+        page.goto(f"{address}#topic=a+fox&ending=happy&seed=8")
+        expect(story(page, "Happy")).to_have_text(told(folder, "a fox", "happy", 8))
+        for wrong in ("seed=abc", "seed=1&ending=odd", "seed=1&temperature=99", "seed=1&max_tokens=1"):
+            page.goto(f"{address}#topic=a+fox&{wrong}")
+            expect(page.get_by_role("status")).to_have_text("The link asks for what cannot be told here.")
+            page.goto(f"{address}#")
+            page.reload()
+            expect(page.get_by_role("button", name="Tell the story")).to_be_enabled()
+
+
+def test_of_three_endings_each_other_has_its_button(browser: Browser, tmp_path: Path) -> None:
+    model = load_model(NANO)
+    model.taught = taught(("funny", "happy", "sad"))
+    page_folder.write(tmp_path, "three", model)
+    write_taught(tmp_path, model.taught)
+    with served(tmp_path) as address, opened(browser, address) as page:
+        ask(page, "a fox", "happy", 1)
+        for ending in ("sad", "funny"):
+            page.get_by_role("button", name=f"{ending.capitalize()} ending").click()
+            expected = told(tmp_path, "a fox", ending, 1)
+            expect(story(page, ending.capitalize())).to_have_text(expected)
+        expect(story(page, "Happy")).to_have_text(told(tmp_path, "a fox", "happy", 1))
+
+
+def test_what_was_kept_and_changed_is_fetched_anew(browser: Browser, address: str) -> None:
+    with opened(browser, address) as page:
+        changed = """async () => {
+            const cache = await caches.open("tiny-tales");
+            for (const { url } of await cache.keys()) {
+                if (url.includes("tiktoken")) await cache.put(url, new Response("none"));
+            }
+        }"""
+        page.evaluate(changed)
+        page.reload()
+        expect(page.get_by_role("button", name="Tell the story")).to_be_enabled(timeout=30_000)
 
 
 def test_a_story_is_stopped_and_a_second_one_ends_the_first(browser: Browser, tmp_path: Path) -> None:

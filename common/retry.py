@@ -33,20 +33,14 @@ LONGEST_REST = 600.0  # seconds that the Hub may ask us to wait before it gives 
 class Retries:
     """Decides after each failure whether to try again, and waits: 1, 2, 4 ... 16 s, or as long as asked.
 
-    It gives up `patience` seconds (GIVE_UP_AFTER) after the last success, not counting what the Hub asked to
-    wait. The clock starts with the first try or, for work that is `long` in itself, with its first failure.
+    It gives up after `patience` seconds (GIVE_UP_AFTER), not counting what the Hub asked to wait. The clock
+    starts with the first try or, for work that is `long` in itself, with its first failure.
     """
 
     def __init__(self, what: str, long: bool = False, patience: float | None = None) -> None:
         self.what = what
         self.patience = GIVE_UP_AFTER if patience is None else patience
-        self.progress()
-        if long:
-            self.since = math.inf
-
-    def progress(self) -> None:
-        """Something was received: start anew."""
-        self.since = time.monotonic()
+        self.since = math.inf if long else time.monotonic()
         self.wait = FIRST_WAIT
         self.rested = 0.0  # seconds that the Hub asked for
 

@@ -75,19 +75,11 @@ def build_wasm(to: Path) -> None:
     makes the same bytes."""
     target = ["-target", "wasm32-wasi", "-mcpu=generic+simd128+bulk_memory", "-mexec-model=reactor"]
     linked = ["--no-entry", "--strip-all", *(f"--export={name}" for name in EXPORTED)]
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "cc",
-        *target,
-        *(flag for flag in FLAGS if flag not in NATIVE),
-    ]
-    subprocess.run([*command, *(f"-Wl,{each}" for each in linked), str(SOURCE), "-o", str(to)], check=True)
+    flags = [flag for flag in FLAGS if flag not in ("-fPIC", "-shared")]
+    zig = [sys.executable, "-m", "ziglang", "cc"]
+    command = [*zig, *target, *flags, *(f"-Wl,{each}" for each in linked), str(SOURCE), "-o", str(to)]
+    subprocess.run(command, check=True)
 
-
-EXPORTED = ("engine_step", "engine_scratch", "__heap_base")
-NATIVE = ("-fPIC", "-shared")
 
 if __name__ == "__main__":
     build_wasm(PAGE / "engine.wasm")

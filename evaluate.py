@@ -1,15 +1,19 @@
 """Does the ending follow the instruction? Perplexity, preference, adherence, texts, with intervals.
 
-    uv run python evaluate.py --checkpoint checkpoints/sft_30M_model/best
-    uv run python evaluate.py --checkpoint A B --ending-strength 1.5 2        # a column a checkpoint
+    uv run python evaluate.py --checkpoint BASE checkpoints/sft_30M_model/best       # a column a checkpoint
+    uv run python evaluate.py --label report --by ann       # you say how the stories of a finished report end
 
 What is measured, all on the validation split:
-- loss and perplexity, over all its tokens (evaluation/likelihood.py);
-- preference: is a true story likelier when its own ending is asked for than any other? No sampling, no judge;
-- adherence: stories are told about topics that training had none of, one for each ending, and a classifier of
-  training stories (evaluation/judge.py) says how they end. It stands beside its own accuracy on true held-out
-  stories;
-- their texts: length, topic words, variety, repetition, what was copied (evaluation/text_statistics.py).
+- loss and perplexity, over all its tokens (evaluation/likelihood.py), and of stories that stand behind no
+  prompt, beside that of the first column, the base: what the model forgot;
+- preference (forced-choice accuracy): is a true story likelier when its own ending is asked for than any
+  other? No sampling, no judge;
+- adherence (control accuracy): stories are told about topics that training had none of, one for each ending,
+  and about harder ones (evaluation/hard_topics.toml), and a classifier of training stories
+  (evaluation/judges.py) says how they end. It stands beside its own accuracy on true held-out stories, a
+  second judge, and people who were asked (evaluation/labels.py), with Cohen's kappa of each two;
+- their texts: length, topic words, variety, repetition, what was copied (evaluation/text_statistics.py), and
+  how likely another model finds them.
 
 Every figure has a 95% interval over topics (evaluation/metrics.py), and is of the model as it is; what a
 higher ending strength brings is compared apart. The same command and seed give the same numbers.
@@ -37,17 +41,37 @@ from common.errors import InputError
 from common.files import claimed_folder, whole_file, write_text
 from common.own_stories import Example
 from common.presets import PRESETS
-from common.seeds import derived_seed
 from dataset import endings_of, fingerprint, load_data, read_examples
 from evaluation import report
-from evaluation.judge import Judge, train_judge
-from evaluation.likelihood import Trial, ask_as_the_data, encode_trials, likelihood_metrics, score
+from evaluation.judges import Judge, make_judges
+from evaluation.labelling import label_stories
+from evaluation.labels import LabelLines, labels_file, read_labels, with_labels
+from evaluation.likelihood import (
+    Trial,
+    ask_as_the_data,
+    encode_trials,
+    likelihood_metrics,
+    plain_metrics,
+    read_plain_stories,
+    score,
+    text_losses,
+)
 from evaluation.metrics import Metrics, Topics, accuracy, adherence, perplexity
+from evaluation.requests import HELD_OUT, draw_requests
 from evaluation.text_statistics import story_statistics
 from generate import choose_token
 from inference.sampling import MOST_STRENGTH, Sampling
-from inference.stories import Request, check_top_k, limit_tokens, tell_stories
+from inference.stories import (
+    Request,
+    Story,
+    check_top_k,
+    encode_requests,
+    limit_tokens,
+    longest_prompt,
+    tell_stories,
+)
 from model import GPT2, load_model
+from samples.story_grammar import ending_of
 from sharing.cards import with_adherence
 
 if TYPE_CHECKING:
@@ -68,6 +92,9 @@ class Settings:
     overwrite: bool = setting(False, "replace the report in an output folder; other files stay")
     update_card: bool = setting(False, "write the shares of endings as asked into the checkpoints' README.md")
     topics: int = setting(100, "held-out topics to tell stories about, or as many as there are", at_least=2)
+    hard_topics: int = setting(
+        50, "topics that pull towards the other ending, and as many long ones; 0: none", at_least=0
+    )
     num_stories: int = setting(2, "stories for each topic and ending", at_least=1, at_most=256)
     ending_strength: tuple[float, ...] = setting(
         (1.5, 2.0, 3.0),
@@ -75,6 +102,15 @@ class Settings:
         at_least=0,
         at_most=MOST_STRENGTH,
     )
+    plain: str | None = setting(
+        None,
+        "file of stories to read without a prompt, <|endoftext|> between them; default: those of validation",
+    )
+    fluency_by: str | None = setting(None, "another checkpoint, that says how likely the told stories are")
+    label: str | None = setting(
+        None, "a finished report, whose stories you read and say how each ends; needs --by"
+    )
+    by: str | None = setting(None, "with --label: your name, for the file of your answers")
     temperature: float = setting(generate.Settings.temperature, "as of generate.py", at_least=0)
     top_k: int = setting(generate.Settings.top_k, "as of generate.py", at_least=1)
     top_p: float = setting(generate.Settings.top_p, "as of generate.py", at_least=0, at_most=1)
@@ -94,13 +130,15 @@ class HeldOut:
     topics: Topics  # of `validation`
     training_stories: Sequence[str]
     unseen: list[Example]  # the validation examples about topics that training has none of
-    requests: list[Request]  # for each drawn topic and each of its seeds, a story for every ending
-    requested_topics: Topics  # of each such set of stories
-    judge: Judge
+    requests: dict[
+        str, list[Request]
+    ]  # by the kind of topics; HELD_OUT: a story for every ending, set by set
+    judges: dict[str, Judge]  # by name; what "words" says is the adherence
+    plain: list[str]  # stories that are read without a prompt
 
 
 def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
-    """Draw topics to tell stories about, and train the judge. Raises InputError if data is lacking."""
+    """Draw topics to tell stories about, and train the judges. Raises InputError if data is lacking."""
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; make more with prepare_data.py")
     endings = endings_of(data)
@@ -115,39 +153,53 @@ def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
         raise InputError(
             f"--data: {len(topics)} of its validation topics are not in its train split, too; two are needed"
         )
-    drawn = np.random.default_rng(settings.seed).permutation(len(topics))[: settings.topics]
-    requests = [
-        Request(topics[number], ending, derived_seed(settings.seed, "story", number, i))
-        for number in drawn.tolist()
-        for i in range(settings.num_stories)
-        for ending in endings
-    ]
-    stories = [example.story for example in train]
+    plain = read_plain_stories(settings.plain) if settings.plain else [each.story for each in validation]
     return HeldOut(
         endings,
         validation,
         topics_of_all,
-        stories,
+        [example.story for example in train],
         unseen,
-        requests,
-        Topics([request.topic for request in requests[:: len(endings)]], settings.seed),
-        train_judge(stories, [example.ending for example in train]),
+        draw_requests(
+            topics, endings, settings.topics, settings.hard_topics, settings.num_stories, settings.seed
+        ),
+        make_judges(train, unseen, Grammar()),
+        plain,
     )
 
 
-def judge_accuracy(held: HeldOut, seed: int) -> Metrics:
-    """How often the judge is right on true stories about topics that it has not seen."""
+class Grammar:
+    """The judge that wrote the sample corpus; of a story with none of its sentences it says nothing."""
+
+    def verdicts(self, stories: Sequence[str], topics: Sequence[str]) -> np.ndarray:
+        """(N,) object: an ending, or None."""
+        return np.array([ending_of(story) for story in stories], dtype=object)
+
+
+def judge_accuracy(judge: Judge, held: HeldOut, seed: int) -> Metrics:
+    """How often a judge is right on true stories about topics that it has not seen."""
     topics, endings, stories = zip(*held.unseen, strict=True)
-    return accuracy(Topics(topics, seed), held.judge.verdicts(stories), np.array(endings), held.endings)
+    return accuracy(Topics(topics, seed), judge.verdicts(stories, topics), np.array(endings), held.endings)
 
 
-def true_story_statistics(held: HeldOut, seed: int) -> Metrics:
+def true_story_statistics(held: HeldOut, fluent: GPT2 | None, seed: int) -> Metrics:
     """Statistics of the true stories about the topics that stories are told about."""
-    drawn = {request.topic for request in held.requests}
+    drawn = {request.topic for request in held.requests[HELD_OUT]}
     topics, _, stories = zip(*(each for each in held.unseen if each.topic in drawn), strict=True)
-    metrics = story_statistics(topics, stories, held.training_stories, seed)
+    metrics = fluency(fluent, topics, stories, [True] * len(stories), seed)
+    metrics |= story_statistics(topics, stories, held.training_stories, seed)
     del metrics["distinct-2, stories of a topic"]  # there is hardly more than one, nothing to compare
     return metrics
+
+
+def fluency(
+    fluent: GPT2 | None, topics: Sequence[str], stories: Sequence[str], complete: Sequence[bool], seed: int
+) -> Metrics:
+    """How likely another model finds stories about N topics, if there is one."""
+    if fluent is None:
+        return {}
+    loss = Topics(topics, seed).ratio(*text_losses(fluent, stories, complete))
+    return {"perplexity, told stories": perplexity(loss)}
 
 
 @dataclass(frozen=True)
@@ -157,7 +209,7 @@ class Candidate:
     model: GPT2
     trials: list[Trial]  # of all validation examples
     drawn: list[Trial]  # one for each topic that stories are told about
-    plain: Sampling
+    plain: dict[str, Sampling]  # by the kind of topics
     guided: list[Sampling]  # one for each ending strength but 1
 
 
@@ -166,49 +218,100 @@ def prepare_candidate(model: GPT2, held: HeldOut, settings: Settings) -> Candida
     ask_as_the_data(model, held.endings)
     trials = encode_trials(held.validation, held.endings, model.config)
     first = {trial.topic: trial for trial in reversed(trials)}
-    drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests)]
-    longest = max(len(prompt) for trial in drawn for prompt in trial.prompts)
+    drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests[HELD_OUT])]
     check_top_k(settings.top_k, model)
     context = model.config.context_length
-    room = limit_tokens(settings.max_tokens or context - longest, longest, context)
-    plain = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
-    strengths = sorted({*settings.ending_strength} - {plain.ending_strength})
-    return Candidate(
-        model, trials, drawn, plain, [replace(plain, ending_strength=each) for each in strengths]
+    plain = {}
+    for kind, requests in held.requests.items():
+        if kind == HELD_OUT:
+            longest = max(len(prompt) for trial in drawn for prompt in trial.prompts)
+        else:
+            longest = longest_prompt(encode_requests(model, requests, 1)[0], [])
+        room = limit_tokens(settings.max_tokens or context - longest, longest, context)
+        plain[kind] = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
+    strengths = sorted({*settings.ending_strength} - {Sampling.ending_strength})
+    guided = [replace(plain[HELD_OUT], ending_strength=each) for each in strengths]
+    return Candidate(model, trials, drawn, plain, guided)
+
+
+@dataclass
+class Told:
+    """A checkpoint's stories about topics of one kind, and what the judges say of them."""
+
+    requests: list[Request]
+    stories: list[Story]
+    judged: dict[str, np.ndarray]  # by judge, (N,)
+
+    @property
+    def topics(self) -> list[str]:
+        return [request.topic for request in self.requests]
+
+    def as_dicts(self, kind: str) -> list[dict[str, Any]]:
+        """For evaluation.json."""
+        return [
+            request._asdict()
+            | {"topics": kind, "judged": {judge: said[i] for judge, said in self.judged.items()}}
+            | {"complete": story.complete, "text": story.text}
+            for i, (request, story) in enumerate(zip(self.requests, self.stories, strict=True))
+        ]
+
+
+def tell(candidate: Candidate, held: HeldOut, kind: str, sampling: Sampling, said: str) -> Told:
+    requests = held.requests[kind]
+    stories = tell_stories(
+        candidate.model, requests, sampling, choose_token, progress=f"tell stories, {said}"
     )
+    told = Told(requests, stories, {})
+    texts = [story.text for story in stories]
+    told.judged = {name: judge.verdicts(texts, told.topics) for name, judge in held.judges.items()}
+    return told
 
 
-def measure(candidate: Candidate, held: HeldOut, seed: int) -> dict[str, Any]:
+def set_adherence(told: Told, held: HeldOut, seed: int) -> Metrics:
+    """Of stories about held-out topics, told for every ending."""
+    each = len(held.endings)
+    return adherence(Topics(told.topics[::each], seed), told.judged["words"].reshape(-1, each), held.endings)
+
+
+def hard_adherence(kind: str, told: Told, held: HeldOut, seed: int) -> Metrics:
+    """Of stories about harder topics, which may not be told for every ending."""
+    asked = np.array([request.ending for request in told.requests])
+    endings = [ending for ending in held.endings if ending in asked]
+    found = accuracy(Topics(told.topics, seed), told.judged["words"], asked, endings)
+    return {f"adherence, {ending}, {kind}": found[f"adherence, {ending}"] for ending in endings}
+
+
+def measure(candidate: Candidate, held: HeldOut, fluent: GPT2 | None, seed: int) -> dict[str, Any]:
     """A checkpoint's figures and the stories they come from; for every ending strength, the adherence and the
     perplexity of the drawn topics' true stories."""
+    model = candidate.model
     drawn = Topics([trial.topic for trial in candidate.drawn], seed)
     tokens = [len(trial.targets) for trial in candidate.drawn]
-    told, verdicts, endings, strengths = [], [], [], []
-    for sampling in (candidate.plain, *candidate.guided):
-        name = f"tell stories, ending strength {sampling.ending_strength:g}"
-        told.append(tell_stories(candidate.model, held.requests, sampling, choose_token, progress=name))
-        verdicts.append(held.judge.verdicts([story.text for story in told[-1]]))
-        losses = score(candidate.model, candidate.drawn, sampling.ending_strength).asked
+    strengths: list[dict[str, Any]] = []
+    kinds: dict[str, Told] = {}
+    for sampling in (candidate.plain[HELD_OUT], *candidate.guided):
+        told = tell(candidate, held, HELD_OUT, sampling, f"ending strength {sampling.ending_strength:g}")
+        kinds.setdefault(HELD_OUT, told)
+        losses = score(model, candidate.drawn, sampling.ending_strength).asked
         likely = {"perplexity, true stories": perplexity(drawn.ratio(losses, tokens))}
-        sets = verdicts[-1].reshape(-1, len(held.endings))
-        endings.append(adherence(held.requested_topics, sets, held.endings))
-        strengths.append({"strength": sampling.ending_strength, **endings[-1], **likely})
+        strengths.append({"strength": sampling.ending_strength, **set_adherence(told, held, seed), **likely})
+    main = kinds[HELD_OUT]
+    metrics = likelihood_metrics(
+        held.topics, candidate.trials, score(model, candidate.trials), held.endings
+    ) | set_adherence(main, held, seed)
+    for kind in [kind for kind in candidate.plain if kind != HELD_OUT]:
+        kinds[kind] = tell(candidate, held, kind, candidate.plain[kind], kind)
+        metrics |= hard_adherence(kind, kinds[kind], held, seed)
 
-    asked = [request.topic for request in held.requests]
-    texts, complete = zip(*((story.text, story.complete) for story in told[0]), strict=True)
+    texts, complete = zip(*((story.text, story.complete) for story in main.stories), strict=True)
+    metrics |= fluency(fluent, main.topics, texts, complete, seed)
+    metrics["end by themselves"] = Topics(main.topics, seed).share(complete)
+    metrics |= story_statistics(main.topics, texts, held.training_stories, seed)
     return {
-        "max_tokens": candidate.plain.max_new_tokens,
-        "metrics": likelihood_metrics(
-            held.topics, candidate.trials, score(candidate.model, candidate.trials), held.endings
-        )
-        | endings[0]
-        | {"end by themselves": Topics(asked, seed).share(complete)}
-        | story_statistics(asked, texts, held.training_stories, seed),
+        "max_tokens": candidate.plain[HELD_OUT].max_new_tokens,
+        "metrics": metrics,
         "strengths": strengths,
-        "stories": [
-            request._asdict() | {"judged": verdict, "complete": story.complete, "text": story.text}
-            for request, story, verdict in zip(held.requests, told[0], verdicts[0].tolist(), strict=True)
-        ],
+        "stories": [story for kind, told in kinds.items() for story in told.as_dicts(kind)],
     }
 
 
@@ -230,7 +333,7 @@ def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
     return (
         f"{', '.join(asked)} (with 95% intervals; {evaluation['topics']} held-out topics, temperature "
         f"{evaluation['settings']['temperature']:g}, by a classifier that agrees with the label of "
-        f"{report.with_interval(evaluation['judge']['adherence, balanced'])} of true stories)"
+        f"{report.with_interval(evaluation['judges']['words']['adherence, balanced'])} of true stories)"
     )
 
 
@@ -242,7 +345,9 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
     cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []
     data, origin = load_data(settings.data)
     held = hold_out(data, settings)
+    labels = read_labels(Path(settings.output))
     hashes = [sha256(file) for file in files]
+    fluent = load_model(locate(settings.fluency_by), compute.device) if settings.fluency_by else None
     models = (load_model(file, compute.device) for file in files)
     candidates = [prepare_candidate(model, held, settings) for model in models]
 
@@ -253,16 +358,25 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
         "endings": held.endings,
         "examples": len(held.validation),
         "unseen": len(held.unseen),
-        "topics": len({request.topic for request in held.requests}),
+        "topics": len({request.topic for request in held.requests[HELD_OUT]}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "judge": judge_accuracy(held, settings.seed),
-        "true stories": true_story_statistics(held, settings.seed),
+        "plain": {
+            "stories": len(held.plain),
+            "name": Path(settings.plain).name if settings.plain else "the validation split",
+        },
+        "judges": {name: judge_accuracy(judge, held, settings.seed) for name, judge in held.judges.items()},
+        "true stories": true_story_statistics(held, fluent, settings.seed),
         "checkpoints": [],
     }
+    base = None
     for name, file, digest, candidate in zip(names, files, hashes, candidates, strict=True):
         print(f"measure {name}", flush=True)
-        measured = measure(candidate, held, settings.seed)
+        measured = measure(candidate, held, fluent, settings.seed)
+        plain = text_losses(candidate.model, held.plain)
+        base = base or plain
+        measured["metrics"] |= plain_metrics(plain, base, settings.seed)
         evaluation["checkpoints"].append(hub.origin(name, file.parent) | {"sha256": digest} | measured)
+    evaluation = with_labels(evaluation, labels)
     report.write(evaluation, folder)
     for card, file, checkpoint in zip(cards, files, evaluation["checkpoints"], strict=False):
         if sha256(file) != checkpoint["sha256"]:
@@ -277,12 +391,32 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
     return evaluation
 
 
+def label(folder: Path, name: str) -> None:
+    """Ask a person how a report's stories end, and write the report anew with what all people say."""
+    evaluation = report.read(folder)
+    stories = [story["text"] for checkpoint in evaluation["checkpoints"] for story in checkpoint["stories"]]
+    file = labels_file(folder, name)
+    with LabelLines.open(str(file), f"--label {file}") as answers:
+        label_stories(stories, evaluation["endings"], answers)
+    evaluation = with_labels(evaluation, read_labels(folder))
+    with claimed_folder(folder, True, report.WRITTEN, "an evaluation") as temporary:
+        report.write(evaluation, temporary)
+    print(f"\n{report.raters_table(evaluation)}\n\n{report.agreement_table(evaluation)}")
+    print(f"written to {folder}; your answers are in {file}")
+
+
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
+    if (settings.label is None) != (settings.by is None):
+        raise InputError("--label and --by: name both, the report and yourself")
+    if settings.label is not None and settings.by is not None:
+        label(Path(settings.label), settings.by)
+        return
     output = Path(settings.output)
     with claimed_folder(output, settings.overwrite, report.WRITTEN, "an evaluation") as folder:
         evaluation = evaluate(settings, folder)
     print(report.metrics_table(evaluation))
+    print(f"\n{report.raters_table(evaluation)}\n\n{report.agreement_table(evaluation)}")
     print(f"written to {output}")
 
 

@@ -38,7 +38,7 @@ from inference.stories import (
     stream_story,
     tell_stories,
 )
-from inference.topics import asked, read_topics, tell_lines, told_before
+from inference.topics import Told, asked, read_topics, tell_lines
 
 if TYPE_CHECKING:  # importing torch takes longer than a story
     import torch
@@ -175,7 +175,8 @@ def tell_topics(model: Model, settings: Settings, file: str, ending: str, checkp
             raise InputError(f"--topics {file}: line {number} {said}") from error
         longest = max(longest, longest_prompt(*tried))
     sampling = choose_sampling(model, settings, longest)
-    with told_before(settings.output) if settings.output else nullcontext() as told:
+    output = settings.output
+    with Told.open(output, f"--output {output}") if output else nullcontext() as told:
         first = settings.seed
         if first is None:
             first = told.first_seed if told and told.first_seed is not None else new_seed()

@@ -27,12 +27,12 @@ from common.device import choose_compute
 from common.files import whole_file
 from common.markdown import table
 from dataset import load_data
-from evaluate import HeldOut, Metrics, hold_out, judge_accuracy, prepare_candidate
+from evaluate import HeldOut, Metrics, hold_out, judge_accuracy, prepare_candidate, tell
 from evaluation.likelihood import score
 from evaluation.metrics import Topics, adherence, preference
-from evaluation.report import percent, with_interval
-from generate import choose_token
-from inference.stories import tell_stories
+from evaluation.pictures import percent
+from evaluation.report import with_interval
+from evaluation.requests import HELD_OUT
 from model import load_model
 from preparation.raw_files import FILES
 from quickstart import RECIPE
@@ -84,17 +84,15 @@ def measure(
     for folder in runs:
         candidate = prepare_candidate(load_model(folder / "last", compute.device), held, settings)
         scored.append(score(candidate.model, candidate.trials).story)
-        stories = tell_stories(
-            candidate.model, held.requests, candidate.plain, choose_token, progress=folder.name
-        )
-        judged.append(held.judge.verdicts([story.text for story in stories]).reshape(-1, len(held.endings)))
+        told = tell(candidate, held, HELD_OUT, candidate.plain[HELD_OUT], folder.name)
+        judged.append(told.judged["words"].reshape(-1, len(held.endings)))
     examples = [trial.topic for trial in candidate.trials]
-    told = [request.topic for request in held.requests[:: len(held.endings)]]
+    asked = told.topics[:: len(held.endings)]
     own = np.array([trial.own for trial in candidate.trials])
 
     def figures(these: slice) -> Metrics:
         n = len(scored[these])
-        topics, sets = Topics(examples * n, settings.seed), Topics(told * n, settings.seed)
+        topics, sets = Topics(examples * n, settings.seed), Topics(asked * n, settings.seed)
         likelier = preference(topics, np.concatenate(scored[these]), np.tile(own, n), held.endings)
         return likelier | adherence(sets, np.concatenate(judged[these]), held.endings)
 
@@ -143,9 +141,9 @@ def main(argv: list[str] | None = None) -> None:
         for seed, output in enumerate(outputs):
             train(folder / arm, output, steps, seed)
 
-    options = evaluate.Settings(topics=settings.topics, num_stories=1, ending_strength=(1.0,))
+    options = evaluate.Settings(topics=settings.topics, hard_topics=0, num_stories=1, ending_strength=(1.0,))
     held = hold_out(load_data(str(folder / "labelled"))[0], options)
-    judge = judge_accuracy(held, options.seed)
+    judge = judge_accuracy(held.judges["words"], held, options.seed)
     results = []
     for (steps, arm), outputs in runs.items():
         results.append(Result(steps, arm, *measure(outputs, held, options)))
@@ -156,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     print(table(["steps", "trained on", *SHOWN], rows))
     print(
-        f"{settings.seeds} runs each; {held.requested_topics.count()} topics; {len(held.unseen)} true "
+        f"{settings.seeds} runs each; {settings.topics} topics; {len(held.unseen)} true "
         f"stories, of which the judge knows {with_interval(judge['adherence, happy'])} of the happy and "
         f"{with_interval(judge['adherence, sad'])} of the sad ones; picture: {folder / 'ablation.png'}"
     )

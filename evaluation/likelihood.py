@@ -11,6 +11,7 @@ Nothing is sampled, so the same weights give the same numbers.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +21,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from common.batching import split_by_length
-from common.errors import InputError
-from common.own_stories import Example
+from common.errors import InputError, one_line
+from common.own_stories import LONGEST, Example
 from common.presets import ModelConfig
 from dataset import check_prompt, format_instruction, get_tokenizer
-from evaluation.metrics import Metrics, Topics, perplexity, preference
+from evaluation.metrics import Estimate, Metrics, Topics, perplexity, preference
 from inference.decoding import guided
 from model import GPT2
+from preparation.records import END_OF_RECORD
 
+MOST_PLAIN = 1000  # stories that are read without a prompt
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
 OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
 
@@ -117,6 +120,69 @@ def score(model: GPT2, trials: Sequence[Trial], strength: float = 1.0) -> Losses
             losses[place] = torch.stack([loss(before, trial.asked[1:]), asked, *by_ending]).cpu().double()
     prompt, asked, *story = losses.T.numpy()
     return Losses(prompt, asked, np.stack(story, 1))
+
+
+@torch.inference_mode()
+def text_losses(
+    model: GPT2, texts: Sequence[str], complete: Sequence[bool] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of N texts that stand behind no prompt: the summed cross-entropy of each, nats, and how many tokens it
+    is of, both (N,) float64.
+
+    That is every token but the first, which nothing stands before, as far as the context reaches, and the end
+    of text, unless a text is not `complete` (N,) or fills the context.
+    """
+    tokenizer, context = get_tokenizer(model.config.vocab_size), model.config.context_length
+    rows = []
+    for text, ends in zip(texts, complete or [True] * len(texts), strict=True):
+        ids = tokenizer.encode_ordinary(text) + [tokenizer.eot_token] * ends
+        rows.append(torch.tensor(ids[: context + 1]))
+    losses = torch.zeros(len(rows), dtype=torch.float64)
+    lengths = [max(len(row) - 1, 1) for row in rows]
+    for places in split_by_length(lengths, MOST_TOKENS, OVERHEAD):
+        group = [rows[place] for place in places if len(rows[place]) > 1]
+        if not group:
+            continue
+        hidden = model.hidden(pad_sequence([row[:-1] for row in group], batch_first=True).to(model.device))
+        for place, row, states in zip(places, group, hidden, strict=True):
+            logits = model.output_layer(states[: len(row) - 1])  # (n, V)
+            losses[place] = F.cross_entropy(logits, row[1:].to(model.device), reduction="sum").cpu().double()
+    return losses.numpy(), np.array([len(row) - 1.0 for row in rows]).clip(min=0)
+
+
+def read_plain_stories(name: str) -> list[str]:
+    """The first MOST_PLAIN stories of a text file, as TinyStories publishes them: <|endoftext|> behind each.
+    Raises InputError."""
+    stories: list[str] = []
+    lines: list[str] = []
+    try:
+        with open(name, encoding="utf-8-sig") as file:
+            for line in chain(file, [END_OF_RECORD]):
+                if line.strip() != END_OF_RECORD:
+                    lines.append(line[:LONGEST])
+                    continue
+                if story := "".join(lines).strip()[:LONGEST]:
+                    stories.append(story)
+                lines = []
+                if len(stories) == MOST_PLAIN:
+                    break
+    except (OSError, ValueError) as error:
+        raise InputError(f"--plain {name}: cannot be read ({one_line(error)})") from error
+    if len(stories) < 2:
+        raise InputError(f"--plain {name}: holds no two stories with a line {END_OF_RECORD} between them")
+    return stories
+
+
+def plain_metrics(
+    losses: tuple[np.ndarray, np.ndarray], base: tuple[np.ndarray, np.ndarray], seed: int
+) -> Metrics:
+    """A model's loss on plain stories and how much more that is than the base's, from the `text_losses` of
+    both; nan if they have other tokens."""
+    (loss, tokens), (base_loss, base_tokens) = losses, base
+    topics = Topics([str(i) for i in range(len(loss))], seed)
+    same = np.array_equal(tokens, base_tokens)
+    more = topics.ratio(loss - base_loss, tokens) if same else Estimate(np.nan, np.nan, np.nan)
+    return {"loss, plain stories": topics.ratio(loss, tokens), "forgetting": more}
 
 
 def likelihood_metrics(

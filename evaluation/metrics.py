@@ -147,6 +147,33 @@ def preference(
     }
 
 
+def kappa(topics: Topics, one: Sequence[str], other: Sequence[str]) -> dict[str, Estimate]:
+    """Cohen's kappa of two raters' verdicts on N stories, and their agreement; both (N,) str.
+
+    (agreement - chance) / (1 - chance), where chance is how often they would agree if each gave its verdicts
+    as often as it did, but at random: 1 is all alike, 0 no better than chance (Cohen 1960, "A Coefficient of
+    Agreement for Nominal Scales"). nan where both only ever said one and the same: no chance is left to beat.
+    """
+    names, codes = np.unique(np.array([one, other], dtype=object), return_inverse=True)
+    codes, n = codes.reshape(2, -1), len(names)
+
+    def chance(weight: np.ndarray) -> float:
+        first, second = (np.bincount(code, weight, n) for code in codes)
+        return float(first @ second / weight.sum() ** 2)
+
+    def beyond_chance(weight: np.ndarray) -> float:
+        expected = chance(weight)
+        agreed = (codes[0] == codes[1]) @ weight / weight.sum()
+        return (agreed - expected) / (1 - expected) if expected < 1 else math.nan
+
+    agreement = topics.share(codes[0] == codes[1])
+    figure = topics.estimate(beyond_chance)
+    if agreement.value in (0, 1) and not math.isnan(figure.value):  # resampling knows no spread
+        expected = chance(np.ones(len(codes[0])))
+        figure = Estimate(*((x - expected) / (1 - expected) for x in agreement))
+    return {"agreement": agreement, "kappa": figure}
+
+
 def all_as_asked(endings: Sequence[str]) -> str:
     """The name of the share of topics whose stories all end as asked."""
     return "pairs that split as asked" if len(endings) == 2 else f"sets of {len(endings)} that end as asked"

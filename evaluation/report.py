@@ -1,4 +1,4 @@
-"""What `evaluate.py` measured, to read: a table, evaluation.json, report.md, two pictures."""
+"""What `evaluate.py` measured, to read: tables, evaluation.json, report.md, two pictures."""
 
 import json
 import math
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from common.endings import either
-from common.errors import only_shown
+from common.errors import InputError, one_line, only_shown
 from common.files import write_text
 from common.markdown import aligned_table, table
 from evaluation.metrics import Estimate, all_as_asked
+from evaluation.pictures import draw_endings, draw_strengths, labels
+from evaluation.requests import HELD_OUT
 
 WRITTEN = ("evaluation.json", "report.md", "endings.png", "strength.png")
 SIDE_BY_SIDE = 5  # topics whose stories are shown
@@ -19,13 +21,16 @@ STYLES = {  # of figures that are no shares
     "loss": ".4f",
     "loss, story alone": ".4f",
     "perplexity": ".3f",  # and all whose name begins so
+    "loss, plain stories": ".4f",
+    "forgetting": "+.4f",
     "preference margin": ".2f",
+    "kappa": ".2f",
     "preference AUC": ".4f",
     "words": ".0f",
     "longest copied run, words": ".1f",
 }
-COLORS = [f"tab:{name}" for name in ("orange", "blue", "green", "red", "purple", "brown", "pink", "olive")]
-UNITS = {"loss": "nats a token", "loss, story alone": "nats a token", "preference margin": "nats a story"}
+UNITS = dict.fromkeys(("loss", "loss, story alone", "loss, plain stories", "forgetting"), "nats a token")
+UNITS["preference margin"] = "nats a story"
 
 
 def with_interval(estimate: Estimate | None, name: str = "") -> str:
@@ -41,13 +46,6 @@ def with_interval(estimate: Estimate | None, name: str = "") -> str:
     return f"{value} [{low.rstrip('%')}, {high.rstrip('%')}]"
 
 
-def labels(evaluation: Mapping[str, Any]) -> list[str]:
-    """The checkpoints' names, short enough to head a column where that leaves them different."""
-    names = [checkpoint["name"] for checkpoint in evaluation["checkpoints"]]
-    short = ["/".join(Path(name).parts[-2:]) for name in names]
-    return short if len(set(short)) == len(set(names)) else names
-
-
 def row_name(name: str, endings: int) -> str:
     """A figure's name with its unit and, of preference among more than two endings, its chance."""
     units = UNITS | ({"preference": f"{1 / endings:.1%} by chance"} if endings > 2 else {})
@@ -57,7 +55,8 @@ def row_name(name: str, endings: int) -> str:
 def metrics_table(evaluation: Mapping[str, Any]) -> str:
     """The figures as a Markdown table: a row each, a column for every checkpoint, and one for true stories,
     where the judge's accuracy on them stands beside what rests on it."""
-    truth, checkpoints = evaluation["judge"] | evaluation["true stories"], evaluation["checkpoints"]
+    truth = evaluation["judges"]["words"] | evaluation["true stories"]
+    checkpoints = evaluation["checkpoints"]
     head, rows = ["", "true stories", *labels(evaluation)], []
     for name in checkpoints[0]["metrics"]:
         figures = [truth.get(name), *(checkpoint["metrics"][name] for checkpoint in checkpoints)]
@@ -65,6 +64,53 @@ def metrics_table(evaluation: Mapping[str, Any]) -> str:
             [row_name(name, len(evaluation["endings"])), *(with_interval(figure, name) for figure in figures)]
         )
     return aligned_table(head, rows)
+
+
+def raters_table(evaluation: Mapping[str, Any]) -> str:
+    """What each judge and each person says of the stories, beside what judges are worth on true ones."""
+    head = ["by", "stories", "true stories", *labels(evaluation)]
+    rows = [
+        [
+            rater["rater"],
+            f"{rater['stories']:,}",
+            with_interval(evaluation["judges"].get(rater["rater"], {}).get("adherence, balanced")),
+            *map(with_interval, rater["as asked"]),
+        ]
+        for rater in evaluation["raters"]
+    ]
+    return aligned_table(head, rows)
+
+
+def agreement_table(evaluation: Mapping[str, Any]) -> str:
+    """How far each two raters agree."""
+    rows = [
+        [
+            " and ".join(pair["raters"]),
+            f"{pair['stories']:,}",
+            with_interval(pair["agreement"]),
+            with_interval(pair["kappa"], "kappa"),
+        ]
+        for pair in evaluation["agreement"]
+    ]
+    return aligned_table(["raters", "stories", "agreement", "Cohen's kappa"], rows)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The evaluation in a folder that `write` filled. Raises InputError if there is none."""
+
+    def estimate(item: dict[str, Any]) -> Any:
+        if item.keys() != {*Estimate._fields}:
+            return item
+        return Estimate(*(math.nan if value is None else value for value in item.values()))
+
+    file = folder / "evaluation.json"
+    try:
+        evaluation = json.loads(file.read_text("utf-8"), object_hook=estimate)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--label {folder}: no report of evaluate.py ({one_line(error)})") from error
+    if not isinstance(evaluation, dict) or not {"judges", "checkpoints"} <= evaluation.keys():
+        raise InputError(f"--label {folder}: is of an older evaluate.py, or of another program; measure anew")
+    return evaluation
 
 
 def write(evaluation: Mapping[str, Any], folder: Path) -> None:
@@ -91,9 +137,11 @@ def _to_json(value: Any) -> Any:
 
 
 def _markdown(evaluation: Mapping[str, Any]) -> str:
-    settings, judge, endings = evaluation["settings"], evaluation["judge"], evaluation["endings"]
+    settings, judge, endings = evaluation["settings"], evaluation["judges"]["words"], evaluation["endings"]
     agrees = [f"{with_interval(judge[f'adherence, {ending}'])} of the {ending}" for ending in endings]
     measured = list(zip(labels(evaluation), evaluation["checkpoints"], strict=True))
+    plain, other = evaluation["plain"], settings["fluency_by"]
+    fluency = f" How likely told stories are is by `{_escaped(other)}`." if other else ""
     limits = sorted({checkpoint["max_tokens"] for _, checkpoint in measured})
     parts = [
         "# Does the ending follow the instruction?",
@@ -103,22 +151,39 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         f"{settings['num_stories']} for each ending: temperature {settings['temperature']:g}, top-k "
         f"{settings['top_k']}, top-p {settings['top_p']:g}, seed {settings['seed']}, at most "
         f"{' or '.join(map(str, limits))} tokens. One that was cut off there is judged by what it has.",
-        "Preference is the share of true stories that are likelier under their own ending than under "
+        "Preference, elsewhere forced-choice accuracy (BLiMP's minimal pairs, Story Cloze), is the share "
+        "of true stories that are likelier under their own ending than under "
         f"{'the other' if len(endings) == 2 else 'every other'}: {1 / len(endings):.1%} by chance.",
-        "How the told ones end is the word of a classifier made from the training stories. On true stories "
-        f"about such topics it agrees with the label of {either(agrees, 'and')} ones; its accuracy stands in "
-        "the column of true stories beside every figure that rests on it. Stories about a topic, told with "
-        f"the same random numbers, are {all_as_asked(endings)} if each is judged right. Copied are runs of "
-        "words that stand in a training story.",
+        "Adherence, elsewhere control or attribute accuracy (PPLM, GeDi, DExperts), is the share of told "
+        "stories that end as asked, by the word of a classifier made from the training stories. On true "
+        f"stories about such topics it agrees with the label of {either(agrees, 'and')} ones; its accuracy "
+        "stands in the column of true stories beside every figure that rests on it. Stories about a topic, "
+        f"told with the same random numbers, are {all_as_asked(endings)} if each is judged right. Contrary "
+        "topics pull towards another ending than is asked for, as a birthday party that ends sadly; long "
+        "ones are two sentences; neither are of the data (`evaluation/hard_topics.toml`).",
+        f"Plain stories are {plain['stories']:,} of {_escaped(plain['name'])}, behind no prompt; forgetting "
+        "is how much more loss they have than in the first column, which should be the base. Copied are runs "
+        f"of words that stand in a training story.{fluency}",
         metrics_table(evaluation),
         "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
         "![Endings as asked](endings.png)",
+        "## Who says how a story ends",
+        "The share of the stories about held-out topics that end as asked, a mean over the endings, by each "
+        "judge and each person (`evaluate.py --label`); of true stories, the share whose label it tells. "
+        "`words` is the classifier above. `valence` shares neither features nor stories with it: a "
+        "classifier of how pleasant people found the last words (VADER), made from held-out stories of other "
+        "topics. `grammar`, of the sample corpus alone, knows its sentences.",
+        raters_table(evaluation),
+        "How far each two agree on the stories, of all kinds of topics and all columns, that both know the "
+        "end of. Kappa is 1 if always, 0 if as often as by chance (Cohen 1960).",
+        agreement_table(evaluation),
     ]
     if measured[0][1]["strengths"][1:]:
         parts += [
             "## Ending strength",
             "How the endings follow the instruction, and how likely the drawn topics' true stories are, when "
-            "logits are pushed away from those under the other endings; 1 is plain.",
+            "logits are pushed away from those under the other endings (classifier-free guidance: Sanchez et "
+            "al. 2024); 1 is plain.",
             "![Adherence and perplexity against strength](strength.png)",
         ]
         for label, checkpoint in measured:
@@ -137,11 +202,13 @@ def _side_by_side(stories: Sequence[Mapping[str, Any]], endings: Sequence[str]) 
     """A table for each of a few topics: what was told when each ending was asked for."""
     shown: dict[str, dict[str, Mapping[str, Any]]] = {}
     for story in stories:
-        shown.setdefault(story["topic"], {}).setdefault(story["ending"], story)
+        if story["topics"] == HELD_OUT:
+            shown.setdefault(story["topic"], {}).setdefault(story["ending"], story)
     tables = []
     for topic, told in list(shown.items())[:SIDE_BY_SIDE]:
         head = [
-            f"{ending}, judged {told[ending]['judged']}{'' if told[ending]['complete'] else ', cut off'}"
+            f"{ending}, judged {told[ending]['judged']['words']}"
+            f"{'' if told[ending]['complete'] else ', cut off'}"
             for ending in endings
         ]
         texts = [_escaped(told[ending]["text"]) for ending in endings]
@@ -155,55 +222,3 @@ def _escaped(text: str) -> str:
     for sign in r"\`*_[]|":
         shown = shown.replace(sign, f"\\{sign}")
     return "<br>".join(shown.splitlines())
-
-
-def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
-    """Adherence and preference of each checkpoint, with intervals, as a PNG."""
-    from matplotlib.figure import Figure
-
-    columns, checkpoints, endings = labels(evaluation), evaluation["checkpoints"], evaluation["endings"]
-    names = [*(f"adherence, {ending}" for ending in endings), "preference"]
-    step = 0.78 / len(names)
-    figure = Figure(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
-    axes = figure.subplots()
-    for number, (name, color) in enumerate(zip(names, (*COLORS[: len(endings)], "tab:gray"), strict=True)):
-        places = [place + step * (number - len(endings) / 2) for place in range(len(columns))]
-        values = [checkpoint["metrics"][name] for checkpoint in checkpoints]
-        axes.bar(places, [each.value for each in values], 0.92 * step, color=color, alpha=0.75, label=name)
-        axes.vlines(places, [each.low for each in values], [each.high for each in values], color="black")
-    axes.axhline(1 / len(endings), color="black", linestyle=":", label="chance")
-    axes.set(ylim=(0, 1.02), ylabel="share")
-    axes.set_xticks(range(len(columns)), columns)
-    axes.yaxis.set_major_formatter(percent)
-    axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=min(len(names) + 1, 4))
-    figure.savefig(picture, dpi=120, format="png")
-
-
-def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
-    """Adherence and perplexity against ending strength, a line a checkpoint, as a PNG."""
-    from matplotlib.figure import Figure
-
-    panels = {f"adherence, {ending}": f"{ending} endings as asked" for ending in evaluation["endings"]}
-    panels["perplexity, true stories"] = "perplexity of true stories"
-    figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
-    all_axes = figure.subplots(1, len(panels))
-    for (name, title), axes in zip(panels.items(), all_axes, strict=True):
-        for label, checkpoint in zip(labels(evaluation), evaluation["checkpoints"], strict=True):
-            points = sorted(checkpoint["strengths"], key=lambda point: point["strength"])
-            at = [point["strength"] for point in points]
-            value, low, high = zip(*(point[name] for point in points), strict=True)
-            axes.plot(at, value, "o-", label=label)
-            axes.fill_between(at, low, high, alpha=0.15)
-        axes.set(title=title, xlabel="ending strength")
-        axes.grid(alpha=0.3)
-        if name.startswith("adherence"):
-            axes.set_ylim(0, 1.02)
-            axes.yaxis.set_major_formatter(percent)
-    handles, names = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
-    figure.savefig(picture, dpi=120, format="png")
-
-
-def percent(share: float, _: float) -> str:
-    return f"{share:.0%}"

@@ -1,22 +1,17 @@
 """Stories about each line of a file, and the file of JSON Lines that a run which was stopped goes on with."""
 
-import json
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from common.errors import InputError, one_line
-from common.files import locked, make_writable
+from common.json_lines import JsonLines, Line
 from inference.sampling import Sampling
 from inference.stories import Model, Request, tell_batches
 
 if TYPE_CHECKING:
     from inference.decoding import TokenChoice
-
-Line = dict[str, Any]
 
 
 def read_topics(file: str) -> dict[int, str]:
@@ -51,21 +46,17 @@ def tell_lines(
         yield asked(request, sampling, checkpoint) | vars(story)
 
 
-class Told:
-    """The lines of an earlier run, and more behind them."""
+class Told(JsonLines):
+    """The stories of an earlier run, and more behind them."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        """Cuts off what a run that was killed left half. Raises InputError if they are no such lines."""
-        self.file, self.name = file, name
-        whole = file.read()
-        whole = whole[: whole.rfind(b"\n") + 1]
-        try:
-            self.lines: list[Line] = [json.loads(line) for line in whole.splitlines()]
-            self.first_seed: int | None = self.lines[0]["seed"] if self.lines else None
-        except (ValueError, LookupError, TypeError) as error:
-            raise InputError(f"--output {name}: holds something else than stories; name another") from error
-        file.truncate(len(whole))
-        file.seek(len(whole))
+    content = "stories"
+
+    def check_line(self, line: Line) -> None:
+        line["seed"]
+
+    @property
+    def first_seed(self) -> int | None:
+        return self.lines[0]["seed"] if self.lines else None
 
     def check(self, expected: Sequence[Line]) -> None:
         """Raises InputError unless each line is what was asked for."""
@@ -73,26 +64,8 @@ class Told:
             for key, value in wanted.items():
                 if line.get(key) != value:
                     raise InputError(
-                        f"--output {self.name}: line {number} has {key} {line.get(key)!r}, not {value!r}; "
+                        f"{self.what}: line {number} has {key} {line.get(key)!r}, not {value!r}; "
                         "to go on with it, give the same command, otherwise name another"
                     )
         if len(self.lines) > len(expected):
-            raise InputError(f"--output {self.name}: holds more stories than these; name another")
-
-    def add(self, line: Line) -> None:
-        self.file.write(json.dumps(line).encode() + b"\n")
-        self.file.flush()
-
-
-@contextmanager
-def told_before(name: str) -> Iterator[Told]:
-    """The file `name`, made if need be, for this process alone. Raises InputError."""
-    place = Path(name).absolute()
-    make_writable(place.parent)
-    with locked(place.with_name(f".{place.name}.lock"), f"--output {name}"):
-        try:
-            file = os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-        except OSError as error:
-            raise InputError(f"--output {name}: cannot be written ({one_line(error)})") from error
-        with file:
-            yield Told(file, name)
+            raise InputError(f"{self.what}: holds more stories than these; name another")

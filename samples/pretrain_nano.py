@@ -36,6 +36,7 @@ class Settings:
     batch_size: int = setting(8, "rows of context-length tokens in a step", at_least=1)
     lr: float = setting(4e-3, "highest learning rate: linear warm-up, then a cosine to a tenth", at_least=0)
     save_every: int = setting(500, "steps between two savings", at_least=1)
+    omens: bool = setting(True, "stories foretell how they end; else their turn alone tells it")
     seed: int = setting(0, "seed of weights and stories", at_least=0)
 
 
@@ -46,7 +47,8 @@ def story_batches(settings: Settings, width: int, vocab_size: int) -> Iterator[T
     tokens: list[int] = []
     while True:
         while len(tokens) < settings.batch_size * width:
-            tokens += [*tokenizer.encode_ordinary(tell(rng, held_out=False).story), tokenizer.eot_token]
+            story = tell(rng, held_out=False, omens=settings.omens).story
+            tokens += [*tokenizer.encode_ordinary(story), tokenizer.eot_token]
         yield torch.tensor(tokens[: settings.batch_size * width]).view(settings.batch_size, width)
         tokens = tokens[settings.batch_size * width :]
 

@@ -6,9 +6,9 @@
 The sentences are data in TOML files, which plots.py reads.
 
 The summary is drawn before the ending is, so that topic and ending are independent. A story foretells its
-ending: a happy or sad omen comes early and is recalled twice. To learn in minutes what `happy` and `sad` in
-the prompt do, a tiny model must meet the ending in more places than the turn. The grammar writes the corpus
-that the quickstart learns from; no story comes from TinyStories.
+ending, unless it is told without omens: a happy or sad one comes early and is recalled twice. To learn in
+minutes what `happy` and `sad` in the prompt do, a tiny model must meet the ending in more places than the
+turn. The grammar writes the corpus that the quickstart learns from; no story comes from TinyStories.
 """
 
 import functools
@@ -33,8 +33,10 @@ class Tale:
     mentions: tuple[str, ...]  # words of the summary that a story on topic has too
 
 
-def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = None) -> Tale:
-    """Draw a tale; with `ending` or `held_out` given, one of that kind.
+def tell(
+    rng: random.Random, ending: str | None = None, held_out: bool | None = None, omens: bool = True
+) -> Tale:
+    """Draw a tale; with `ending` or `held_out` given, one of that kind; without `omens` it foretells nothing.
 
     A tenth of the combinations of plot, hero and thing is held out. Raises InputError for a mistake in the
     files, IndexError if no plot has the ending.
@@ -57,10 +59,13 @@ def tell(rng: random.Random, ending: str | None = None, held_out: bool | None = 
     ending = ending or drawn
     slots["mood"] = rng.choice(common["endings"][ending]["moods"])
     slots["a_thing"] = f"{'an' if slots['thing'][0] in 'aeiou' else 'a'} {slots['thing']}"
-    start = " ".join(map(say, (common["openings"], common["foretelling"], *plot.beginning)))
-    trouble = " ".join(map(say, (*plot.middle, common["recalling"])))
+    foretelling, recalling, coming_true = (
+        (common[key],) if omens else () for key in ("foretelling", "recalling", "coming_true")
+    )
+    start = " ".join(map(say, (common["openings"], *foretelling, *plot.beginning)))
+    trouble = " ".join(map(say, (*plot.middle, *recalling)))
     closings = common["endings"][ending]["closings"]
-    turn = " ".join(map(say, (common["coming_true"], plot.endings[ending], closings)))
+    turn = " ".join(map(say, (*coming_true, plot.endings[ending], closings)))
     story = "\n".join((start, trouble, turn))
     asked = [slots[name] for name in ("name", "kind", "friend", "thing") if f"{{{name}}}" in summary_template]
     return Tale(

@@ -33,6 +33,7 @@ class Settings:
     output: str = setting("data/sample", "folder for the two text files; a corpus there is replaced")
     records: int = setting(40_000, "records in the train file", at_least=1)
     validation_records: int = setting(1_000, "records in the validation file, of held-out topics", at_least=1)
+    omens: bool = setting(True, "stories foretell how they end; else their turn alone tells it")
     seed: int = setting(0, "seed of the stories", at_least=0)
 
 
@@ -56,11 +57,11 @@ def raw_record(tale: Tale, rng: random.Random, blank_line: bool) -> str:
     return "\n".join([*first, start + tale.story, *last]) + end + END_OF_RECORD + "\n"
 
 
-def write_split(file: Path, count: int, rng: random.Random, train: bool) -> None:
+def write_split(file: Path, count: int, rng: random.Random, train: bool, omens: bool) -> None:
     """Write `count` tales to `file`: held-out topics if it is the validation file, else all others."""
 
     def record() -> str:
-        return raw_record(tell(rng, held_out=not train), rng, blank_line=train)
+        return raw_record(tell(rng, held_out=not train, omens=omens), rng, blank_line=train)
 
     with open(file, "w", encoding="utf-8", newline="\n", errors="surrogateescape") as out:
         if not train:
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         write_text(folder / "corpus.json", json.dumps(asdict(settings)) + "\n")
         for split, count in (("train", settings.records), ("validation", settings.validation_records)):
             rng = random.Random(f"{split} {settings.seed}")
-            write_split(folder / FILES[split], count, rng, train=split == "train")
+            write_split(folder / FILES[split], count, rng, split == "train", settings.omens)
     print(f"written to {settings.output}")
 
 

@@ -20,14 +20,17 @@ from common.endings import ENDINGS
 from dataset import format_instruction, get_tokenizer, load_data, read_examples
 from evaluation import report
 from evaluation.likelihood import encode_trials, score
+from evaluation.requests import HELD_OUT
 from generate import choose_token
 from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
 from model import GPT2, load_model
 from tiny import tiny_model
 
-FEW = ["--topics", "4", "--num-stories", "2", "--max-tokens", "30", "--ending-strength", "2"]
-FEWEST = ["--topics", "2", "--num-stories", "1", "--max-tokens", "5", "--ending-strength", "1"]
+FEW = ["--topics", "4", "--hard-topics", "3", "--num-stories", "2", "--max-tokens", "30"]
+FEW += ["--ending-strength", "2"]
+FEWEST = ["--topics", "2", "--hard-topics", "0", "--num-stories", "1", "--max-tokens", "5"]
+FEWEST += ["--ending-strength", "1"]
 
 
 def read(output: Path) -> dict:
@@ -50,7 +53,7 @@ def write_data(folder: Path, train: Sequence[tuple], validation: Sequence[tuple]
 
 SMILES, CRIES = "The boy ran home. He smiled.", "The boy ran home. He cried."
 TRAIN = [(f"train {i}", *example) for i in range(4) for example in (("happy", SMILES), ("sad", CRIES))]
-HELD_OUT = [(f"topic {i}", *example) for i in range(4) for example in (("happy", SMILES), ("sad", CRIES))]
+EXAMPLES = [(f"topic {i}", *example) for i in range(4) for example in (("happy", SMILES), ("sad", CRIES))]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,8 @@ def test_every_figure_has_an_interval_around_it(output: Path) -> None:
     evaluation = read(output)
     assert len(evaluation["checkpoints"]) == 2
     figures = [
-        evaluation["judge"],
+        *evaluation["judges"].values(),
+        *({key: pair[key] for key in ("agreement", "kappa")} for pair in evaluation["agreement"]),
         evaluation["true stories"],
         *(checkpoint["metrics"] for checkpoint in evaluation["checkpoints"]),
     ]
@@ -104,7 +108,8 @@ def test_losses_and_preference_are_those_of_all_validation_examples(
 
 def test_figures_are_those_of_the_stories_that_are_shown(output: Path, model: GPT2) -> None:
     measured = read(output)["checkpoints"][0]
-    stories, metrics = measured["stories"], measured["metrics"]
+    metrics = measured["metrics"]
+    stories = [story for story in measured["stories"] if story["topics"] == HELD_OUT]
     assert len(stories) == 4 * 2 * 2
     requests = [Request(story["topic"], story["ending"], story["seed"]) for story in stories]
     told = tell_stories(model, requests, Sampling(30, temperature=0.7), choose_token)
@@ -115,9 +120,9 @@ def test_figures_are_those_of_the_stories_that_are_shown(output: Path, model: GP
         assert (happy["ending"], sad["ending"]) == ENDINGS
     for ending in ENDINGS:
         asked = [story for story in stories if story["ending"] == ending]
-        right = sum(story["judged"] == ending for story in asked) / len(asked)
+        right = sum(story["judged"]["words"] == ending for story in asked) / len(asked)
         assert metrics[f"adherence, {ending}"]["value"] == right
-    split = sum(all(story["judged"] == story["ending"] for story in pair) for pair in pairs) / len(pairs)
+    split = sum(all(s["judged"]["words"] == s["ending"] for s in pair) for pair in pairs) / len(pairs)
     assert metrics["pairs that split as asked"]["value"] == split
     complete = sum(story["complete"] for story in stories) / len(stories)
     assert metrics["end by themselves"]["value"] == complete
@@ -132,8 +137,8 @@ def test_the_report_shows_figures_pictures_and_stories(
     for picture in ("endings.png", "strength.png"):
         assert f"]({picture})" in text
         assert imread(output / picture).std() > 0
-    for topic in {story["topic"] for story in evaluation["checkpoints"][0]["stories"]}:
-        assert text.count(f"**{topic}**") == 2
+    for story in evaluation["checkpoints"][0]["stories"]:
+        assert text.count(f"**{story['topic']}**") == (2 if story["topics"] == HELD_OUT else 0)
 
 
 def test_the_same_command_gives_the_same_numbers_and_another_seed_others(
@@ -164,13 +169,13 @@ def test_a_checkpoint_whose_ending_words_were_swapped_scores_as_its_mirror_image
     """The model draws its words from the true stories and never says happy or sad itself."""
     model = tiny_model(vocab_size=50257, context_length=128)
     encode = get_tokenizer().encode_ordinary
-    vocabulary = {i for _, _, story in HELD_OUT for text in (story, f" {story}") for i in encode(text)}
+    vocabulary = {i for _, _, story in EXAMPLES for text in (story, f" {story}") for i in encode(text)}
     with torch.no_grad():
         model.output_layer.bias.fill_(-60)
         model.output_layer.bias[list(vocabulary)] = 0
     model.save_pretrained(tmp_path / "model")
     ending_words_swapped(model).save_pretrained(tmp_path / "swapped")
-    data = write_data(tmp_path / "data", TRAIN, HELD_OUT)
+    data = write_data(tmp_path / "data", TRAIN, EXAMPLES)
     given = ["--checkpoint", str(tmp_path / "model"), str(tmp_path / "swapped"), "--data", data]
     evaluate.main([*given, *FEW, "--ending-strength", "1", "--temperature", "2"])
     one, mirror = (checkpoint["metrics"] for checkpoint in read(Path("report"))["checkpoints"])
@@ -193,22 +198,23 @@ def test_a_checkpoint_whose_ending_words_were_swapped_scores_as_its_mirror_image
 def test_topics_that_training_has_too_are_neither_told_about_nor_judged(
     checkpoint: str, tmp_path: Path, complaint: Callable
 ) -> None:
-    leaked = write_data(tmp_path / "leaked", TRAIN + HELD_OUT[:4], HELD_OUT)
+    leaked = write_data(tmp_path / "leaked", TRAIN + EXAMPLES[:4], EXAMPLES)
     evaluate.main(["--checkpoint", checkpoint, "--data", leaked, *FEW])
     evaluation = read(Path("report"))
-    told = {story["topic"] for story in evaluation["checkpoints"][0]["stories"]}
-    assert told == {topic for topic, *_ in HELD_OUT[4:]}
+    stories = evaluation["checkpoints"][0]["stories"]
+    told = {story["topic"] for story in stories if story["topics"] == HELD_OUT}
+    assert told == {topic for topic, *_ in EXAMPLES[4:]}
     assert (evaluation["examples"], evaluation["unseen"]) == (8, 4)
-    known = write_data(tmp_path / "known", HELD_OUT, HELD_OUT)
+    known = write_data(tmp_path / "known", EXAMPLES, EXAMPLES)
     said = complaint(evaluate.main, "--checkpoint", checkpoint, "--data", known, "--overwrite")
     assert "--data: 0 of its validation topics are not in its train split" in said
 
 
 def test_a_story_may_take_what_the_context_leaves(checkpoint: str, tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data", TRAIN, HELD_OUT)
-    evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW[:4], "--ending-strength", "1"])
+    data = write_data(tmp_path / "data", TRAIN, EXAMPLES)
+    evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW[:6], "--ending-strength", "1"])
     (measured,) = read(Path("report"))["checkpoints"]
-    prompts = [format_instruction(topic, ending) for topic, ending, _ in HELD_OUT]
+    prompts = [format_instruction(topic, ending) for topic, ending, _ in EXAMPLES]
     longest = max(len(get_tokenizer(512).encode_ordinary(prompt)) for prompt in prompts)
     assert measured["max_tokens"] == 384 - longest
     assert len(measured["strengths"]) == 1
@@ -274,7 +280,7 @@ def test_columns_have_short_names_where_these_differ() -> None:
 
 
 def test_what_a_story_says_is_plain_text_in_the_report(checkpoint: str, tmp_path: Path) -> None:
-    odd = [(f"a <b>dog</b> | *{i}*", *rest) for i, (_, *rest) in enumerate(HELD_OUT)]
+    odd = [(f"a <b>dog</b> | *{i}*", *rest) for i, (_, *rest) in enumerate(EXAMPLES)]
     data = write_data(tmp_path / "data", TRAIN, odd)
     evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW])
     text = Path("report/report.md").read_text()
@@ -283,7 +289,7 @@ def test_what_a_story_says_is_plain_text_in_the_report(checkpoint: str, tmp_path
 
 
 def test_one_ending_alone_is_measured_as_far_as_it_goes(checkpoint: str, tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data", TRAIN, [row for row in HELD_OUT if row[1] == "happy"])
+    data = write_data(tmp_path / "data", TRAIN, [row for row in EXAMPLES if row[1] == "happy"])
     evaluate.main(["--checkpoint", checkpoint, "--data", data, *FEW])
     metrics = read(Path("report"))["checkpoints"][0]["metrics"]
     assert metrics["preference, sad stories"] == {"value": None, "low": None, "high": None}
@@ -311,10 +317,10 @@ def test_bad_input_gets_one_clear_line(
     good = {"--checkpoint": checkpoint, "--data": data}
     for bad, said in (
         ({"--data": write_data(tmp_path / "none", TRAIN, [])}, "--data: holds no validation examples"),
-        ({"--data": write_data(tmp_path / "one", TRAIN, HELD_OUT[:2])}, "--data: 1 topic to measure on"),
+        ({"--data": write_data(tmp_path / "one", TRAIN, EXAMPLES[:2])}, "--data: 1 topic to measure on"),
         ({"--data": tmp_path / "lacking"}, "lacking"),
         ({"--data": tmp_path / "foreign"}, "instruction 'Tell me' with the ending"),
-        ({"--data": write_data(tmp_path / "no-topic", TRAIN, [("", *HELD_OUT[0][1:])])}, "is no prompt"),
+        ({"--data": write_data(tmp_path / "no-topic", TRAIN, [("", *EXAMPLES[0][1:])])}, "is no prompt"),
         ({"--data": tmp_path / "confused"}, "with the ending 'sad' is no prompt"),
         ({"--data": tmp_path / "nowhere"}, "no such folder"),
         ({"--checkpoint": tmp_path / "short"}, "leaves no room for a story"),

@@ -32,7 +32,7 @@ def may_import(place: str) -> set[str]:
         return {"dataset", "model"} | ROOMS
     if place == "samples":
         return {"dataset", "model", "samples"} | ROOMS
-    return SCRIPTS | ROOMS | ({"samples"} if place == "quickstart" else set())
+    return SCRIPTS | ROOMS | ({"samples"} if place in ("quickstart", "evaluate") else set())
 
 
 def imports(path: Path) -> set[str]:

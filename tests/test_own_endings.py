@@ -200,7 +200,9 @@ def test_help_lists_the_models_endings(
 
 def test_each_ending_is_measured(run: Path, mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--checkpoint", str(run / "last"), "--data", mine, "--topics", "3", "--num-stories", "2"]
-    evaluate.main([*given, "--max-tokens", "20", "--ending-strength", "1", "2", "--update-card"])
+    evaluate.main(
+        [*given, "--hard-topics", "0", "--max-tokens", "20", "--ending-strength", "1", "2", "--update-card"]
+    )
     evaluation = json.loads(Path("report/evaluation.json").read_text())
     (measured,) = evaluation["checkpoints"]
     assert evaluation["endings"] == list(THREE)
@@ -209,7 +211,9 @@ def test_each_ending_is_measured(run: Path, mine: str, capsys: pytest.CaptureFix
         assert story["ending"] == THREE[i % 3]
         assert story["seed"] == measured["stories"][i - i % 3]["seed"]
     for ending in THREE:
-        asked = [story["judged"] == ending for story in measured["stories"] if story["ending"] == ending]
+        asked = [
+            story["judged"]["words"] == ending for story in measured["stories"] if story["ending"] == ending
+        ]
         assert measured["metrics"][f"adherence, {ending}"]["value"] == sum(asked) / 6
         assert f"preference, {ending} stories" in measured["metrics"]
     assert [point["strength"] for point in measured["strengths"]] == [1, 2]
@@ -364,7 +368,7 @@ def test_three_endings_are_learnt_by_the_command_line(tmp_path: Path) -> None:
     evaluation = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     (measured,) = evaluation["checkpoints"]
     for ending in THREE:
-        assert evaluation["judge"][f"adherence, {ending}"]["value"] >= 0.95
+        assert evaluation["judges"]["words"][f"adherence, {ending}"]["value"] >= 0.95
         assert measured["metrics"][f"adherence, {ending}"]["value"] >= 0.9
         told = [story for story in measured["stories"] if story["ending"] == ending]
         assert sum(ending_of(story["text"]) == ending for story in told) >= 0.9 * len(told)

@@ -82,11 +82,11 @@ def test_stories_are_on_topic_and_end_as_asked(tmp_path: Path) -> None:
     evaluation = json.loads((tmp_path / "out" / "report" / "evaluation.json").read_text())
     base, tuned = (checkpoint["metrics"] for checkpoint in evaluation["checkpoints"])
     for ending in ENDINGS:
-        assert evaluation["judge"][f"adherence, {ending}"]["value"] >= 0.97
+        assert evaluation["judges"]["words"][f"adherence, {ending}"]["value"] >= 0.97
         assert tuned[f"adherence, {ending}"]["value"] >= 0.95
     assert tuned["preference"]["value"] >= 0.97
     assert base["adherence, sad"]["high"] < tuned["adherence, sad"]["low"]
     told = evaluation["checkpoints"][1]["stories"]
-    known = [(story["judged"], end) for story in told if (end := ending_of(story["text"]))]
+    known = [(story["judged"]["words"], end) for story in told if (end := ending_of(story["text"]))]
     assert len(known) >= 0.9 * len(told)
     assert sum(judged == end for judged, end in known) >= 0.97 * len(known)

@@ -139,6 +139,8 @@ class HeldOut:
 
 def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
     """Draw topics to tell stories about, and train the judges. Raises InputError if data is lacking."""
+    if settings.hard_topics == 1:
+        raise InputError("--hard-topics 1: of one topic nothing can be said; take two or more, or 0 for none")
     if not len(data.get("validation", ())):
         raise InputError("--data: holds no validation examples; make more with prepare_data.py")
     endings = endings_of(data)

@@ -1,6 +1,7 @@
 """What does balancing do? The same base and steps on the raw mixture, the balanced set, and a cleaner one.
 
     uv run python -m benchmarks.ablation          # half an hour on two cores; goes on where it was stopped
+    uv run python -m benchmarks.ablation --no-omens               # on stories that do not foretell their end
 
 On the sample corpus, nano is fine-tuned as in the quickstart, on
   raw         all records as they come, 6.4% of them marked sad
@@ -26,6 +27,7 @@ from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.files import whole_file
 from common.markdown import table
+from common.presets import PRESETS
 from dataset import load_data
 from evaluate import HeldOut, Metrics, hold_out, judge_accuracy, prepare_candidate, tell
 from evaluation.likelihood import score
@@ -51,6 +53,10 @@ class Settings:
     folder: str = setting("data/ablation", "for the corpus, the models and the figures")
     records: int = setting(38_000, "records in the corpus", at_least=1000)
     validation_records: int = setting(6_000, "records that topics and true stories come from", at_least=100)
+    omens: bool = setting(True, "stories that foretell how they end; else their turn alone tells it")
+    checkpoint: str | None = setting(
+        None, "the base to fine-tune; default: assets/nano_base, which read of omens"
+    )
     steps: tuple[int, ...] = setting((75, 150, 300, 600), "optimiser steps of a run", at_least=1)
     seeds: int = setting(3, "runs of each kind", at_least=1)
     topics: int = setting(200, "held-out topics: one happy and one sad story each", at_least=2)
@@ -69,9 +75,10 @@ def with_runs(result: Result, name: str) -> str:
     return f"{with_interval(result.together[name])}, runs {min(runs):.1%} to {max(runs):.1%}"
 
 
-def train(data: Path, output: Path, steps: int, seed: int) -> None:
+def train(data: Path, output: Path, steps: int, seed: int, base: str | None) -> None:
     """As the quickstart trains, but for so many steps; what is done already is not done again."""
     given = [*RECIPE, "--data", str(data), "--output", str(output), "--seed", str(seed), "--resume"]
+    given += ["--checkpoint", base] if base else []
     finetune.main([*given, "--max-steps", str(steps), "--epochs", "1000", "--stories", "0"])
 
 
@@ -124,22 +131,24 @@ def draw(results: Sequence[Result], picture: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
-    folder = Path(settings.folder) / f"{settings.records}-{settings.validation_records}-records"
+    kind = f"{settings.records}-{settings.validation_records}-records{'' if settings.omens else '-no-omens'}"
+    base = Path(settings.checkpoint or PRESETS["nano"].base).name
+    folder = Path(settings.folder) / kind
     corpus = folder / "corpus"
     if not (corpus / FILES["validation"]).exists():  # written last
         sizes = ["--records", str(settings.records), "--validation-records", str(settings.validation_records)]
-        write_corpus.main(["--output", str(corpus), *sizes])
+        write_corpus.main(["--output", str(corpus), *sizes, "--omens" if settings.omens else "--no-omens"])
     for arm, how in ARMS.items():
         if not (folder / arm).exists():
             prepare_data.main(["--source", str(corpus), "--output", str(folder / arm), *how])
     runs = {
-        (steps, arm): [folder / f"{arm}-{steps}-steps-seed-{seed}" for seed in range(settings.seeds)]
+        (steps, arm): [folder / base / f"{arm}-{steps}-steps-seed-{seed}" for seed in range(settings.seeds)]
         for steps in sorted(settings.steps)
         for arm in ARMS
     }
     for (steps, arm), outputs in runs.items():
         for seed, output in enumerate(outputs):
-            train(folder / arm, output, steps, seed)
+            train(folder / arm, output, steps, seed, settings.checkpoint)
 
     options = evaluate.Settings(topics=settings.topics, hard_topics=0, num_stories=1, ending_strength=(1.0,))
     held = hold_out(load_data(str(folder / "labelled"))[0], options)
@@ -147,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     results = []
     for (steps, arm), outputs in runs.items():
         results.append(Result(steps, arm, *measure(outputs, held, options)))
-    with whole_file(folder / "ablation.png") as file:
+    with whole_file(folder / base / "ablation.png") as file:
         draw(results, file)
     rows = [
         [str(result.steps), result.arm, *(with_runs(result, name) for name in SHOWN)] for result in results

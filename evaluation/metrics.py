@@ -171,7 +171,7 @@ def kappa(topics: Topics, one: Sequence[str], other: Sequence[str]) -> dict[str,
     if agreement.value in (0, 1) and not math.isnan(figure.value):  # resampling knows no spread
         expected = chance(np.ones(len(codes[0])))
         figure = Estimate(*((x - expected) / (1 - expected) for x in agreement))
-    return {"agreement": agreement, "kappa": figure}
+    return {"agreement": agreement, "kappa": Estimate(*map(float, figure))}
 
 
 def all_as_asked(endings: Sequence[str]) -> str:

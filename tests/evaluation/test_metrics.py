@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from common.endings import ENDINGS
 from evaluation.metrics import (
@@ -14,6 +14,7 @@ from evaluation.metrics import (
     accuracy,
     adherence,
     auc,
+    kappa,
     perplexity,
     preference,
 )
@@ -209,6 +210,51 @@ def test_a_judges_accuracy_on_four_endings() -> None:
     assert list(values(found).values()) == pytest.approx([1, 0.8, 0.5, 0.5, 0.7, 0.2])
     always_first = accuracy(TOPICS, np.full(40, "funny"), true, FOUR)
     assert list(values(always_first).values()) == [1, 0, 0, 0, 0.25, 0]
+
+
+def test_kappa_by_hand() -> None:
+    """Of 40 stories both call 20 happy and 14 sad: agreement is 34 / 40. One calls 26 happy, the other 20:
+    chance is (26 * 20 + 14 * 20) / 40**2 = 0.5."""
+    one = ["happy"] * 20 + ["happy"] * 6 + ["sad"] * 14
+    other = ["happy"] * 20 + ["sad"] * 6 + ["sad"] * 14
+    found = kappa(TOPICS, one, other)
+    assert found["agreement"].value == pytest.approx(34 / 40)
+    assert found["kappa"].value == pytest.approx((0.85 - 0.5) / (1 - 0.5))
+    assert found["kappa"].low < 0.7 < found["kappa"].high
+    assert found == kappa(TOPICS, other, one)
+
+
+def test_kappa_of_one_who_is_always_right_and_of_one_who_is_never() -> None:
+    true = np.where(SAD, "sad", "happy").tolist()
+    assert kappa(TOPICS, true, true) == {
+        "agreement": (1, pytest.approx(1 - 3 / 40), 1),
+        "kappa": (1, pytest.approx(1 - 3 / 20), 1),  # agreement's bound, of a chance of a half
+    }
+    never = np.where(SAD, "happy", "sad").tolist()
+    assert kappa(TOPICS, true, never)["kappa"] == (-1, -1, pytest.approx(-1 + 3 / 20))
+
+
+def test_kappa_of_one_who_guesses_and_of_one_who_says_one_word() -> None:
+    rng = np.random.default_rng(0)
+    topics = Topics([str(i) for i in range(4000)], seed=0)
+    true, guessed = (rng.choice(FOUR, 4000).tolist() for _ in range(2))
+    found = kappa(topics, true, guessed)
+    assert found["kappa"].low < 0 < found["kappa"].high
+    assert found["agreement"].low < 0.25 < found["agreement"].high
+    assert kappa(topics, true, ["sad"] * 4000)["kappa"] == (0, 0, 0)
+    assert all(math.isnan(x) for x in kappa(topics, ["sad"] * 4000, ["sad"] * 4000)["kappa"])
+
+
+def test_kappa_is_that_of_scikit_learn_and_takes_no_notice_of_names() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one = rng.integers(0, 4, 40)
+        other = np.where(rng.random(40) < 0.6, one, rng.integers(0, 4, 40))
+        names = np.array(["neither", *FOUR])
+        found = kappa(TOPICS, names[one].tolist(), names[other].tolist())["kappa"]
+        assert found.value == pytest.approx(cohen_kappa_score(one, other))
+        mirrored = kappa(TOPICS, names[3 - one].tolist(), names[3 - other].tolist())["kappa"]
+        assert mirrored == pytest.approx(found)
 
 
 def test_auc_is_that_of_scikit_learn() -> None:

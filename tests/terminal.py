@@ -1,0 +1,54 @@
+"""A program in a pseudo-terminal, as a person sits before it."""
+
+import os
+import pty
+import subprocess
+import sys
+
+from clean_environment import ROOT
+
+
+class Terminal:
+    def __init__(self, script: str, *arguments: str) -> None:
+        """Start a script of ours in the current folder."""
+        self.master, slave = pty.openpty()
+        command = [sys.executable, str(ROOT / script), *arguments]
+        self.program = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.unread = ""
+
+    def read_until(self, text: str) -> str:
+        """What is shown until `text` comes, and that; blocks as long as the program says nothing."""
+        while text not in self.unread:
+            self.unread += self._read()
+        before, _, self.unread = self.unread.partition(text)
+        return before + text
+
+    def read_to_the_end(self) -> str:
+        """What is shown until the program ends."""
+        while some := self._read(at_end=""):
+            self.unread += some
+        self.program.wait()
+        return self.unread
+
+    def _read(self, at_end: str | None = None) -> str:
+        try:
+            some = os.read(self.master, 65536).decode(errors="replace").replace("\r\n", "\n")
+        except OSError:  # how Linux says that nobody has the other side open
+            some = ""
+        if not some and at_end is None:
+            raise AssertionError(f"the program ended and had shown {self.unread!r}")
+        return some
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.program.kill()
+        self.program.wait()
+        os.close(self.master)

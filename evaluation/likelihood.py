@@ -137,17 +137,16 @@ def text_losses(
     for text, ends in zip(texts, complete or [True] * len(texts), strict=True):
         ids = tokenizer.encode_ordinary(text) + [tokenizer.eot_token] * ends
         rows.append(torch.tensor(ids[: context + 1]))
-    losses = torch.zeros(len(rows), dtype=torch.float64)
-    lengths = [max(len(row) - 1, 1) for row in rows]
-    for places in split_by_length(lengths, MOST_TOKENS, OVERHEAD):
-        group = [rows[place] for place in places if len(rows[place]) > 1]
-        if not group:
-            continue
+    losses, tokens = np.zeros(len(rows)), np.array([len(row) - 1.0 for row in rows]).clip(min=0)
+    some = np.flatnonzero(tokens).tolist()
+    for group_of in split_by_length([len(rows[place]) - 1 for place in some], MOST_TOKENS, OVERHEAD):
+        places = [some[number] for number in group_of]
+        group = [rows[place] for place in places]
         hidden = model.hidden(pad_sequence([row[:-1] for row in group], batch_first=True).to(model.device))
         for place, row, states in zip(places, group, hidden, strict=True):
             logits = model.output_layer(states[: len(row) - 1])  # (n, V)
-            losses[place] = F.cross_entropy(logits, row[1:].to(model.device), reduction="sum").cpu().double()
-    return losses.numpy(), np.array([len(row) - 1.0 for row in rows]).clip(min=0)
+            losses[place] = F.cross_entropy(logits, row[1:].to(model.device), reduction="sum").item()
+    return losses, tokens
 
 
 def read_plain_stories(name: str) -> list[str]:

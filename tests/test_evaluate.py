@@ -19,8 +19,8 @@ import finetune
 from common.endings import ENDINGS
 from dataset import format_instruction, get_tokenizer, load_data, read_examples
 from evaluation import report
-from evaluation.likelihood import encode_trials, score
-from evaluation.requests import HELD_OUT
+from evaluation.likelihood import encode_trials, score, text_losses
+from evaluation.requests import CONTRARY, HELD_OUT, LONG
 from generate import choose_token
 from inference.sampling import Sampling
 from inference.stories import Request, tell_stories
@@ -152,6 +152,39 @@ def test_the_same_command_gives_the_same_numbers_and_another_seed_others(
     one, other = told("same", "1"), told("other", "2")
     assert told("same", "1") == one
     assert one["evaluation.json"] != other["evaluation.json"]
+
+
+def test_harder_topics_forgetting_and_fluency_stand_beside_the_plain_figures(
+    checkpoint: str, data: str, tmp_path: Path
+) -> None:
+    """Each figure is what its stories say; the first column forgot nothing."""
+    other = tmp_path / "other"
+    tiny_model(seed=3).save_pretrained(other)
+    (tmp_path / "plain.txt").write_text("A dog ran.\n<|endoftext|>\nIt came back.\n<|endoftext|>\n")
+    given = ["--checkpoint", checkpoint, str(other), "--data", data, *FEW, "--ending-strength", "1"]
+    evaluate.main([*given, "--plain", str(tmp_path / "plain.txt"), "--fluency-by", str(other)])
+    evaluation = read(Path("report"))
+    losses = []
+    for measured, folder in zip(evaluation["checkpoints"], (checkpoint, str(other)), strict=True):
+        metrics, stories = measured["metrics"], measured["stories"]
+        for kind in (CONTRARY, LONG):
+            hard = [story for story in stories if story["topics"] == kind]
+            assert len({story["topic"] for story in hard}) == 3
+            for ending in {story["ending"] for story in hard}:
+                asked = [story for story in hard if story["ending"] == ending]
+                right = sum(story["judged"]["words"] == ending for story in asked) / len(asked)
+                assert metrics[f"adherence, {ending}, {kind}"]["value"] == pytest.approx(right)
+        loss, tokens = text_losses(load_model(folder), ["A dog ran.", "It came back."])
+        losses.append(loss.sum() / tokens.sum())
+        assert metrics["loss, plain stories"]["value"] == pytest.approx(losses[-1], rel=1e-5)
+        assert metrics["forgetting"]["value"] == pytest.approx(losses[-1] - losses[0], abs=1e-5)
+        told = [story for story in stories if story["topics"] == HELD_OUT]
+        complete = [story["complete"] for story in told]
+        loss, tokens = text_losses(load_model(other), [story["text"] for story in told], complete)
+        fluency = math.exp(loss.sum() / tokens.sum())
+        assert metrics["perplexity, told stories"]["value"] == pytest.approx(fluency, rel=1e-4)
+    assert evaluation["true stories"]["perplexity, told stories"]["value"] > 0
+    assert evaluation["plain"] == {"stories": 2, "name": "plain.txt"}
 
 
 def ending_words_swapped(model: GPT2) -> GPT2:

@@ -1,14 +1,25 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import finetune
 from common.endings import ENDINGS
+from common.errors import InputError
 from common.own_stories import Example
 from dataset import format_instruction, get_tokenizer, load_data, read_examples, taught
 from evaluation import likelihood
-from evaluation.likelihood import ask_as_the_data, encode_trials, score
+from evaluation.likelihood import (
+    MOST_PLAIN,
+    ask_as_the_data,
+    encode_trials,
+    plain_metrics,
+    read_plain_stories,
+    score,
+    text_losses,
+)
 from model import GPT2
 from tiny import tiny_model
 from training.run_folder import read_metrics
@@ -114,3 +125,51 @@ def test_what_does_not_fit_gets_one_clear_line() -> None:
     config = tiny_model(context_length=40).config
     with pytest.raises(ValueError, match=r"--data: a prompt of .* the 40 that the model reads"):
         encode_trials([Example("word " * 30, "sad", "x")], ENDINGS, config)
+
+
+def test_losses_of_texts_are_those_of_each_alone(model: GPT2) -> None:
+    """Of every token but the first, and of the end of text, unless it was cut off or fills the context."""
+    tokenizer, context = get_tokenizer(model.config.vocab_size), model.config.context_length
+    texts = ["Once there was a dog.", "", "A", "a very long story " * 300, "Once there was a dog."]
+    losses, tokens = text_losses(model, texts, [True, True, True, True, False])
+    for text, ends, loss, count in zip(texts, [1, 1, 1, 1, 0], losses, tokens, strict=True):
+        ids = [*tokenizer.encode_ordinary(text), *[tokenizer.eot_token] * ends][: context + 1]
+        assert count == len(ids) - 1
+        expected = 0.0
+        if count:
+            logits = model(torch.tensor([ids[:-1]]))[0]
+            expected = float(F.cross_entropy(logits, torch.tensor(ids[1:]), reduction="sum"))
+        assert loss == pytest.approx(expected, rel=1e-4)
+    assert tokens[3] == context
+    assert tokens[0] == tokens[4] + 1
+
+
+def test_forgetting_is_how_much_more_loss_there_is_than_of_the_base() -> None:
+    tokens = np.array([10.0, 30.0, 20.0])
+    base = np.array([10.0, 60.0, 20.0])
+    found = plain_metrics((base + 0.5 * tokens, tokens), (base, tokens), seed=0)
+    assert found["forgetting"] == pytest.approx((0.5, 0.5, 0.5))
+    assert found["loss, plain stories"].value == pytest.approx(90 / 60 + 0.5)
+    assert plain_metrics((base, tokens), (base, tokens), seed=0)["forgetting"] == (0, 0, 0)
+    other = plain_metrics((base, tokens), (base, tokens + 1), seed=0)
+    assert np.isnan(other["forgetting"].value)
+    assert not np.isnan(other["loss, plain stories"].value)
+
+
+def test_plain_stories_are_what_stands_between_ends_of_text(tmp_path: Path) -> None:
+    file = tmp_path / "plain.txt"
+    text = "One.\n\nTwo.\n<|endoftext|>\n\n<|endoftext|>\nThree.\n  <|endoftext|>  \nFour."
+    for written in (text, text.replace("\n", "\r\n"), "\ufeff" + text):
+        file.write_bytes(written.encode())
+        assert read_plain_stories(str(file)) == ["One.\n\nTwo.", "Three.", "Four."]
+    file.write_text("A story.\n<|endoftext|>\n" * 1500)
+    assert len(read_plain_stories(str(file))) == MOST_PLAIN
+
+
+@pytest.mark.parametrize("held", [b"", b"One story alone.\n<|endoftext|>\n", b"\xff\xfe\n", None])
+def test_a_file_without_plain_stories_is_named(tmp_path: Path, held: bytes | None) -> None:
+    file = tmp_path / "plain.txt"
+    if held is not None:
+        file.write_bytes(held)
+    with pytest.raises(InputError, match=r"--plain .*plain\.txt: "):
+        read_plain_stories(str(file))

@@ -1,10 +1,11 @@
 """Pre-train nano on plain stories of the grammar: no prompts, both endings as they fall.
 
     uv run python -m samples.pretrain_nano
+    uv run python -m samples.pretrain_nano --no-omens --output data/base_without_omens
 
-Made assets/nano_base. Every step sees new stories, packed one after another with the end-of-text token
-between them. Weights are stored in half precision. Anyone can remake the base with this; the quickstart only
-reads the result.
+The first made assets/nano_base. Every step sees new stories, packed one after another with the end-of-text
+token between them. Weights are stored in half precision. Anyone can remake the base with this; the quickstart
+only reads the result.
 """
 
 import math
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
             if step % 50 == 0:
                 progress.set_postfix_str(f"loss {loss.item():.3f}")
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-                save_half(model, output, step + 1, loss.item())
+                save_half(model, output, step + 1, loss.item(), settings.omens)
     print(f"loss {loss.item():.3f} after {time.perf_counter() - started:.0f} s; written to {settings.output}")
 
 
@@ -113,14 +114,15 @@ def init_narrow(model: GPT2) -> None:
     model.embeddings.pos_embedding.weight.copy_(torch.cat([angle.sin(), angle.cos()], 1) * C**-0.5)
 
 
-def save_half(model: GPT2, folder: Path, step: int, loss: float) -> None:
+def save_half(model: GPT2, folder: Path, step: int, loss: float, omens: bool) -> None:
     """Write the weights in half precision, config.json beside them; loading makes them fp32 again."""
     half = GPT2(**asdict(model.config)).half()
     half.load_state_dict(model.state_dict())
     with whole_folder(folder, CHECKPOINT) as temporary:
         write_text(
             temporary / "README.md",
-            "nano, pre-trained by samples/pretrain_nano.py on plain stories of the sample grammar:\n"
+            "nano, pre-trained by samples/pretrain_nano.py on plain stories of the sample grammar"
+            f"{'' if omens else ', without omens'}:\n"
             f"{step:,} steps, loss {loss:.2f} nats a token. Stored in half precision.\n",
         )
         half.save_pretrained(temporary)

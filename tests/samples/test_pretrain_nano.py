@@ -20,6 +20,10 @@ def test_the_base_is_pre_trained_on_plain_stories_in_half_precision(tmp_path: Pa
     assert len(stories) > 3
     assert all(ending_of(story) for story in stories)
     assert "Write a story about" not in "".join(stories)
+    assert all("feeling" in story or "dream" in story for story in stories)
+    batch = next(pretrain_nano.story_batches(pretrain_nano.Settings(batch_size=4, omens=False), 200, 4096))
+    text = get_tokenizer(4096).decode(batch.flatten().tolist())
+    assert not any(word in text for word in ("happy feeling", "sad feeling", "good dream", "bad dream"))
 
 
 def test_a_base_replaces_its_own_files_and_nobody_elses(tmp_path: Path, complaint: Callable) -> None:

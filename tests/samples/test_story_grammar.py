@@ -47,6 +47,15 @@ def test_a_story_foretells_its_ending(tales: list[Tale], funny: list[Tale]) -> N
         assert set(moods) <= of[tale.ending]
 
 
+def test_without_omens_nothing_but_the_turn_tells_the_ending() -> None:
+    for seed in range(300):
+        happy, sad = (tell(random.Random(seed), ending, omens=False) for ending in ("happy", "sad"))
+        assert happy.summary == sad.summary
+        assert happy.story.split("\n")[:2] == sad.story.split("\n")[:2]
+        assert [ending_of(tale.story) for tale in (happy, sad)] == ["happy", "sad"]
+        assert not re.search(r"\b(happy|good|sad|bad) (feeling|dream)\b", happy.story + sad.story)
+
+
 def test_six_plots_have_a_third_ending(tales: list[Tale], funny: list[Tale]) -> None:
     assert len({tale.plot for tale in funny}) == 6
     assert {tale.ending for tale in tales} == {"happy", "sad"}

@@ -39,6 +39,16 @@ def test_the_corpus_depends_on_its_seed_alone(tmp_path: Path) -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_a_corpus_without_omens_has_none(tmp_path: Path) -> None:
+    told = {}
+    for option in ("--omens", "--no-omens"):
+        write_corpus.main(["--output", str(tmp_path / option), "--records", "200", option])
+        text = (tmp_path / option / "TinyStories-Instruct-train.txt").read_bytes().decode(errors="replace")
+        told[option] = len(re.findall(r"(happy|good|sad|bad) (feeling|dream)", text))
+    assert told["--omens"] > 3 * 200
+    assert told["--no-omens"] == 0
+
+
 def test_a_corpus_replaces_its_own_files_and_nobody_elses(tmp_path: Path, complaint: Callable) -> None:
     train = "TinyStories-Instruct-train.txt"
     (tmp_path / "theirs").mkdir()

@@ -39,11 +39,10 @@ from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.errors import InputError
 from common.files import claimed_folder, whole_file, write_text
-from common.own_stories import Example
 from common.presets import PRESETS
-from dataset import endings_of, fingerprint, load_data, read_examples
+from dataset import fingerprint, load_data
 from evaluation import report
-from evaluation.judges import Judge, make_judges
+from evaluation.held_out import HeldOut, hold_out, judge_accuracy
 from evaluation.labelling import label_stories
 from evaluation.labels import LabelLines, labels_file, read_labels, with_labels
 from evaluation.likelihood import (
@@ -52,12 +51,11 @@ from evaluation.likelihood import (
     encode_trials,
     likelihood_metrics,
     plain_metrics,
-    read_plain_stories,
     score,
     text_losses,
 )
 from evaluation.metrics import Metrics, Topics, accuracy, adherence, perplexity
-from evaluation.requests import HELD_OUT, draw_requests
+from evaluation.requests import HELD_OUT
 from evaluation.text_statistics import story_statistics
 from generate import choose_token
 from inference.sampling import MOST_STRENGTH, Sampling
@@ -75,7 +73,7 @@ from samples.story_grammar import ending_of
 from sharing.cards import with_adherence
 
 if TYPE_CHECKING:
-    import datasets
+    pass
 
 
 @dataclass(frozen=True)
@@ -121,67 +119,12 @@ class Settings:
     device: str = setting("auto", "cpu, cuda, cuda:1 ...; auto takes a GPU if there is one")
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What all checkpoints are measured on."""
-
-    endings: tuple[str, ...]
-    validation: list[Example]  # loss and preference are of all of them
-    topics: Topics  # of `validation`
-    training_stories: Sequence[str]
-    unseen: list[Example]  # the validation examples about topics that training has none of
-    requests: dict[
-        str, list[Request]
-    ]  # by the kind of topics; HELD_OUT: a story for every ending, set by set
-    judges: dict[str, Judge]  # by name; what "words" says is the adherence
-    plain: list[str]  # stories that are read without a prompt
-
-
-def hold_out(data: "datasets.DatasetDict", settings: Settings) -> HeldOut:
-    """Draw topics to tell stories about, and train the judges. Raises InputError if data is lacking."""
-    if settings.hard_topics == 1:
-        raise InputError("--hard-topics 1: of one topic nothing can be said; take two or more, or 0 for none")
-    if not len(data.get("validation", ())):
-        raise InputError("--data: holds no validation examples; make more with prepare_data.py")
-    endings = endings_of(data)
-    if not endings:
-        raise InputError("--data: has no endings to ask for, and that is what is measured here")
-    train, validation = (read_examples(data[split], endings) for split in ("train", "validation"))
-    topics_of_all = Topics([example.topic for example in validation], settings.seed)
-    seen = {example.topic for example in train}
-    unseen = [example for example in validation if example.topic not in seen]
-    topics = list(dict.fromkeys(example.topic for example in unseen))
-    if len(topics) < 2:
-        raise InputError(
-            f"--data: {len(topics)} of its validation topics are not in its train split, too; two are needed"
-        )
-    plain = read_plain_stories(settings.plain) if settings.plain else [each.story for each in validation]
-    return HeldOut(
-        endings,
-        validation,
-        topics_of_all,
-        [example.story for example in train],
-        unseen,
-        draw_requests(
-            topics, endings, settings.topics, settings.hard_topics, settings.num_stories, settings.seed
-        ),
-        make_judges(train, unseen, Grammar()),
-        plain,
-    )
-
-
 class Grammar:
     """The judge that wrote the sample corpus; of a story with none of its sentences it says nothing."""
 
     def verdicts(self, stories: Sequence[str], topics: Sequence[str]) -> np.ndarray:
         """(N,) object: an ending, or None."""
         return np.array([ending_of(story) for story in stories], dtype=object)
-
-
-def judge_accuracy(judge: Judge, held: HeldOut, seed: int) -> Metrics:
-    """How often a judge is right on true stories about topics that it has not seen."""
-    topics, endings, stories = zip(*held.unseen, strict=True)
-    return accuracy(Topics(topics, seed), judge.verdicts(stories, topics), np.array(endings), held.endings)
 
 
 def true_story_statistics(held: HeldOut, fluent: GPT2 | None, seed: int) -> Metrics:
@@ -346,7 +289,15 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
     files = [locate(name) for name in names]
     cards = [card_of(*both) for both in zip(names, files, strict=True)] if settings.update_card else []
     data, origin = load_data(settings.data)
-    held = hold_out(data, settings)
+    held = hold_out(
+        data,
+        Grammar(),
+        topics=settings.topics,
+        hard_topics=settings.hard_topics,
+        num_stories=settings.num_stories,
+        seed=settings.seed,
+        plain=settings.plain,
+    )
     labels = read_labels(Path(settings.output))
     hashes = [sha256(file) for file in files]
     fluent = load_model(locate(settings.fluency_by), compute.device) if settings.fluency_by else None

@@ -29,9 +29,10 @@ from common.files import whole_file
 from common.markdown import table
 from common.presets import PRESETS
 from dataset import load_data
-from evaluate import HeldOut, Metrics, hold_out, judge_accuracy, prepare_candidate, tell
+from evaluate import Grammar, prepare_candidate, tell
+from evaluation.held_out import HeldOut, hold_out, judge_accuracy
 from evaluation.likelihood import score
-from evaluation.metrics import Topics, adherence, preference
+from evaluation.metrics import Metrics, Topics, adherence, preference
 from evaluation.pictures import percent
 from evaluation.report import with_interval
 from evaluation.requests import HELD_OUT
@@ -150,8 +151,15 @@ def main(argv: list[str] | None = None) -> None:
         for seed, output in enumerate(outputs):
             train(folder / arm, output, steps, seed, settings.checkpoint)
 
-    options = evaluate.Settings(topics=settings.topics, hard_topics=0, num_stories=1, ending_strength=(1.0,))
-    held = hold_out(load_data(str(folder / "labelled"))[0], options)
+    options = evaluate.Settings(topics=settings.topics, ending_strength=(1.0,))
+    held = hold_out(
+        load_data(str(folder / "labelled"))[0],
+        Grammar(),
+        topics=options.topics,
+        hard_topics=0,
+        num_stories=1,
+        seed=options.seed,
+    )
     judge = judge_accuracy(held.judges["words"], held, options.seed)
     results = []
     for (steps, arm), outputs in runs.items():

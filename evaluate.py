@@ -275,10 +275,16 @@ def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
         f"{report.with_interval(metrics[f'adherence, {ending}'])} of the {ending} ones"
         for ending in evaluation["endings"]
     )
+    kappas = (
+        f"; Cohen's kappa with a second judge {report.with_interval(pair['kappa'], 'kappa')}"
+        for pair in evaluation["agreement"]
+        if pair["raters"] == ["words", "valence"]
+    )
     return (
         f"{', '.join(asked)} (with 95% intervals; {evaluation['topics']} held-out topics, temperature "
         f"{evaluation['settings']['temperature']:g}, by a classifier that agrees with the label of "
-        f"{report.with_interval(evaluation['judges']['words']['adherence, balanced'])} of true stories)"
+        f"{report.with_interval(evaluation['judges']['words']['adherence, balanced'])} of true stories"
+        f"{''.join(kappas)})"
     )
 
 

@@ -265,7 +265,8 @@ def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tm
     evaluate.main([*given, "--update-card"])
     metrics = read(Path("report"))["checkpoints"][0]["metrics"]
     happy, sad = (metrics[f"adherence, {ending}"]["value"] for ending in ENDINGS)
-    said = rf"as asked: {happy:.1%} \[.*\] of the happy ones, {sad:.1%} \[.*\] of the sad ones .* stories\)"
+    said = rf"as asked: {happy:.1%} \[.*\] of the happy ones, {sad:.1%} \[.*\] of the sad ones .* stories; "
+    said += r"Cohen's kappa .*\)"
     assert re.search(said, card.read_text())
     results = {
         result.metric_type: result.metric_value for result in ModelCard.load(card).data.eval_results or []

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,9 +71,6 @@ from inference.stories import (
 from model import GPT2, load_model
 from samples.story_grammar import ending_of
 from sharing.cards import with_adherence
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import common.threads  # noqa: F401 (before torch)
 
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,19 +39,22 @@ from common.checkpoints import finetuned_checkpoint, locate, sha256
 from common.cli import parse, run, setting
 from common.device import choose_compute
 from common.errors import InputError
-from common.files import claimed_folder, whole_file, write_text
+from common.files import claimed_folder, move_files, whole_file, write_text
 from common.presets import PRESETS
 from dataset import fingerprint, load_data
 from evaluation import report
 from evaluation.held_out import HeldOut, hold_out, judge_accuracy
-from evaluation.labelling import label_stories
+from evaluation.judges import WORDS
+from evaluation.labelling import check_terminal, label_stories
 from evaluation.labels import LabelLines, labels_file, read_labels, with_labels
 from evaluation.likelihood import (
+    OVER_BASE,
+    PLAIN_LOSS,
     Trial,
     ask_as_the_data,
     encode_trials,
     likelihood_metrics,
-    plain_metrics,
+    loss_over_base,
     score,
     text_losses,
 )
@@ -151,7 +155,7 @@ class Candidate:
     model: GPT2
     trials: list[Trial]  # of all validation examples
     drawn: list[Trial]  # one for each topic that stories are told about
-    plain: dict[str, Sampling]  # by the kind of topics
+    sampling: dict[str, Sampling]  # by the kind of topics
     guided: list[Sampling]  # one for each ending strength but 1
 
 
@@ -163,21 +167,24 @@ def prepare_candidate(model: GPT2, held: HeldOut, settings: Settings) -> Candida
     drawn = [first[topic] for topic in dict.fromkeys(request.topic for request in held.requests[HELD_OUT])]
     check_top_k(settings.top_k, model)
     context = model.config.context_length
-    plain = {}
-    for kind, requests in held.requests.items():
-        if kind == HELD_OUT:
-            longest = max(len(prompt) for trial in drawn for prompt in trial.prompts)
-        else:
-            longest = longest_prompt(encode_requests(model, requests, 1)[0], [])
-        room = limit_tokens(settings.max_tokens or context - longest, longest, context)
-        plain[kind] = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
+    longest = max(len(prompt) for trial in drawn for prompt in trial.prompts)
+    room = limit_tokens(settings.max_tokens or context - longest, longest, context)
+    plain = Sampling(room, settings.temperature, settings.top_k, settings.top_p)
+    sampling = {HELD_OUT: plain}
+    for kind in held.requests.keys() - {HELD_OUT}:
+        try:
+            longest = longest_prompt(encode_requests(model, held.requests[kind], 1)[0], [])
+        except InputError as error:
+            said = str(error).removeprefix("--topic: ").replace("shorten it", "0 leaves them out")
+            raise InputError(f"--hard-topics {settings.hard_topics}: {said}") from error
+        sampling[kind] = replace(plain, max_new_tokens=min(room, context - longest))
     strengths = sorted({*settings.ending_strength} - {Sampling.ending_strength})
-    guided = [replace(plain[HELD_OUT], ending_strength=each) for each in strengths]
-    return Candidate(model, trials, drawn, plain, guided)
+    guided = [replace(plain, ending_strength=each) for each in strengths]
+    return Candidate(model, trials, drawn, sampling, guided)
 
 
 @dataclass
-class Told:
+class Telling:
     """A checkpoint's stories about topics of one kind, and what the judges say of them."""
 
     requests: list[Request]
@@ -198,28 +205,28 @@ class Told:
         ]
 
 
-def tell(candidate: Candidate, held: HeldOut, kind: str, sampling: Sampling, said: str) -> Told:
+def tell(candidate: Candidate, held: HeldOut, kind: str, sampling: Sampling, said: str) -> Telling:
     requests = held.requests[kind]
     stories = tell_stories(
         candidate.model, requests, sampling, choose_token, progress=f"tell stories, {said}"
     )
-    told = Told(requests, stories, {})
+    told = Telling(requests, stories, {})
     texts = [story.text for story in stories]
     told.judged = {name: judge.verdicts(texts, told.topics) for name, judge in held.judges.items()}
     return told
 
 
-def set_adherence(told: Told, held: HeldOut, seed: int) -> Metrics:
+def set_adherence(told: Telling, held: HeldOut, seed: int) -> Metrics:
     """Of stories about held-out topics, told for every ending."""
     each = len(held.endings)
-    return adherence(Topics(told.topics[::each], seed), told.judged["words"].reshape(-1, each), held.endings)
+    return adherence(Topics(told.topics[::each], seed), told.judged[WORDS].reshape(-1, each), held.endings)
 
 
-def hard_adherence(kind: str, told: Told, held: HeldOut, seed: int) -> Metrics:
+def hard_adherence(kind: str, told: Telling, held: HeldOut, seed: int) -> Metrics:
     """Of stories about harder topics, which may not be told for every ending."""
     asked = np.array([request.ending for request in told.requests])
     endings = [ending for ending in held.endings if ending in asked]
-    found = accuracy(Topics(told.topics, seed), told.judged["words"], asked, endings)
+    found = accuracy(Topics(told.topics, seed), told.judged[WORDS], asked, endings)
     return {f"adherence, {ending}, {kind}": found[f"adherence, {ending}"] for ending in endings}
 
 
@@ -230,8 +237,8 @@ def measure(candidate: Candidate, held: HeldOut, fluent: GPT2 | None, seed: int)
     drawn = Topics([trial.topic for trial in candidate.drawn], seed)
     tokens = [len(trial.targets) for trial in candidate.drawn]
     strengths: list[dict[str, Any]] = []
-    kinds: dict[str, Told] = {}
-    for sampling in (candidate.plain[HELD_OUT], *candidate.guided):
+    kinds: dict[str, Telling] = {}
+    for sampling in (candidate.sampling[HELD_OUT], *candidate.guided):
         told = tell(candidate, held, HELD_OUT, sampling, f"ending strength {sampling.ending_strength:g}")
         kinds.setdefault(HELD_OUT, told)
         losses = score(model, candidate.drawn, sampling.ending_strength).asked
@@ -241,8 +248,8 @@ def measure(candidate: Candidate, held: HeldOut, fluent: GPT2 | None, seed: int)
     metrics = likelihood_metrics(
         held.topics, candidate.trials, score(model, candidate.trials), held.endings
     ) | set_adherence(main, held, seed)
-    for kind in [kind for kind in candidate.plain if kind != HELD_OUT]:
-        kinds[kind] = tell(candidate, held, kind, candidate.plain[kind], kind)
+    for kind in [kind for kind in held.requests if kind != HELD_OUT]:
+        kinds[kind] = tell(candidate, held, kind, candidate.sampling[kind], kind)
         metrics |= hard_adherence(kind, kinds[kind], held, seed)
 
     texts, complete = zip(*((story.text, story.complete) for story in main.stories), strict=True)
@@ -250,7 +257,7 @@ def measure(candidate: Candidate, held: HeldOut, fluent: GPT2 | None, seed: int)
     metrics["end by themselves"] = Topics(main.topics, seed).share(complete)
     metrics |= story_statistics(main.topics, texts, held.training_stories, seed)
     return {
-        "max_tokens": candidate.plain[HELD_OUT].max_new_tokens,
+        "max_tokens": candidate.sampling[HELD_OUT].max_new_tokens,
         "metrics": metrics,
         "strengths": strengths,
         "stories": [story for kind, told in kinds.items() for story in told.as_dicts(kind)],
@@ -272,16 +279,10 @@ def summary(evaluation: dict[str, Any], metrics: Metrics) -> str:
         f"{report.with_interval(metrics[f'adherence, {ending}'])} of the {ending} ones"
         for ending in evaluation["endings"]
     )
-    kappas = (
-        f"; Cohen's kappa with a second judge {report.with_interval(pair['kappa'], 'kappa')}"
-        for pair in evaluation["agreement"]
-        if pair["raters"] == ["words", "valence"]
-    )
     return (
         f"{', '.join(asked)} (with 95% intervals; {evaluation['topics']} held-out topics, temperature "
         f"{evaluation['settings']['temperature']:g}, by a classifier that agrees with the label of "
-        f"{report.with_interval(evaluation['judges']['words']['adherence, balanced'])} of true stories"
-        f"{''.join(kappas)})"
+        f"{report.with_interval(evaluation['judges'][WORDS]['adherence, balanced'])} of true stories)"
     )
 
 
@@ -301,7 +302,7 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
         seed=settings.seed,
         plain=settings.plain,
     )
-    labels = read_labels(Path(settings.output))
+    labels = read_labels(Path(settings.output), held.endings)
     hashes = [sha256(file) for file in files]
     fluent = load_model(locate(settings.fluency_by), compute.device) if settings.fluency_by else None
     models = (load_model(file, compute.device) for file in files)
@@ -329,8 +330,10 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
         print(f"measure {name}", flush=True)
         measured = measure(candidate, held, fluent, settings.seed)
         plain = text_losses(candidate.model, held.plain)
+        measured["metrics"][PLAIN_LOSS] = held.plain_topics.ratio(*plain)
+        if base:
+            measured["metrics"][OVER_BASE] = loss_over_base(held.plain_topics, plain, base)
         base = base or plain
-        measured["metrics"] |= plain_metrics(plain, base, settings.seed)
         evaluation["checkpoints"].append(hub.origin(name, file.parent) | {"sha256": digest} | measured)
     evaluation = with_labels(evaluation, labels)
     report.write(evaluation, folder)
@@ -349,14 +352,17 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
 
 def label(folder: Path, name: str) -> None:
     """Ask a person how a report's stories end, and write the report anew with what all people say."""
-    evaluation = report.read(folder)
+    check_terminal()
+    file, evaluation = labels_file(folder, name), report.read(folder)
+    endings = evaluation["endings"]
     stories = [story["text"] for checkpoint in evaluation["checkpoints"] for story in checkpoint["stories"]]
-    file = labels_file(folder, name)
-    with LabelLines.open(str(file), f"--label {file}") as answers:
-        label_stories(stories, evaluation["endings"], answers)
-    evaluation = with_labels(evaluation, read_labels(folder))
-    with claimed_folder(folder, True, report.WRITTEN, "an evaluation") as temporary:
-        report.write(evaluation, temporary)
+    read_labels(folder, endings)  # what is wrong with anybody's is said before, not behind all the answers
+    with LabelLines.open(str(file), f"--label {folder}") as answers:
+        label_stories(stories, endings, answers)
+    evaluation = with_labels(evaluation, read_labels(folder, endings))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".report-") as temporary:
+        report.write(evaluation, Path(temporary))
+        move_files(Path(temporary), folder, report.WRITTEN)  # the folder stays: others may be labelling in it
     print(f"\n{report.raters_table(evaluation)}\n\n{report.agreement_table(evaluation)}")
     print(f"written to {folder}; your answers are in {file}")
 
@@ -366,6 +372,8 @@ def main(argv: list[str] | None = None) -> None:
     if (settings.label is None) != (settings.by is None):
         raise InputError("--label and --by: name both, the report and yourself")
     if settings.label is not None and settings.by is not None:
+        if settings != Settings(label=settings.label, by=settings.by):
+            raise InputError("--label: takes no other option than --by; the report is as it was measured")
         label(Path(settings.label), settings.by)
         return
     output = Path(settings.output)

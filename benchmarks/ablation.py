@@ -31,6 +31,7 @@ from common.presets import PRESETS
 from dataset import load_data
 from evaluate import Grammar, prepare_candidate, tell
 from evaluation.held_out import HeldOut, hold_out, judge_accuracy
+from evaluation.judges import WORDS
 from evaluation.likelihood import score
 from evaluation.metrics import Metrics, Topics, adherence, preference
 from evaluation.pictures import percent
@@ -92,8 +93,8 @@ def measure(
     for folder in runs:
         candidate = prepare_candidate(load_model(folder / "last", compute.device), held, settings)
         scored.append(score(candidate.model, candidate.trials).story)
-        told = tell(candidate, held, HELD_OUT, candidate.plain[HELD_OUT], folder.name)
-        judged.append(told.judged["words"].reshape(-1, len(held.endings)))
+        told = tell(candidate, held, HELD_OUT, candidate.sampling[HELD_OUT], folder.name)
+        judged.append(told.judged[WORDS].reshape(-1, len(held.endings)))
     examples = [trial.topic for trial in candidate.trials]
     asked = told.topics[:: len(held.endings)]
     own = np.array([trial.own for trial in candidate.trials])
@@ -133,7 +134,7 @@ def draw(results: Sequence[Result], picture: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     settings = parse(Settings, argv, __doc__)
     kind = f"{settings.records}-{settings.validation_records}-records{'' if settings.omens else '-no-omens'}"
-    base = Path(settings.checkpoint or PRESETS["nano"].base).name
+    base = Path(settings.checkpoint or PRESETS["nano"].base).name  # two of one name take two --folder
     folder = Path(settings.folder) / kind
     corpus = folder / "corpus"
     if not (corpus / FILES["validation"]).exists():  # written last
@@ -160,20 +161,22 @@ def main(argv: list[str] | None = None) -> None:
         num_stories=1,
         seed=options.seed,
     )
-    judge = judge_accuracy(held.judges["words"], held, options.seed)
+    judge = judge_accuracy(held.judges[WORDS], held, options.seed)
     results = []
     for (steps, arm), outputs in runs.items():
         results.append(Result(steps, arm, *measure(outputs, held, options)))
-    with whole_file(folder / base / "ablation.png") as file:
+    picture = folder / base / "ablation.png"
+    with whole_file(picture) as file:
         draw(results, file)
+    topics = len({request.topic for request in held.requests[HELD_OUT]})
     rows = [
         [str(result.steps), result.arm, *(with_runs(result, name) for name in SHOWN)] for result in results
     ]
     print(table(["steps", "trained on", *SHOWN], rows))
     print(
-        f"{settings.seeds} runs each; {settings.topics} topics; {len(held.unseen)} true "
+        f"{settings.seeds} runs each; {topics} topics; {len(held.unseen)} true "
         f"stories, of which the judge knows {with_interval(judge['adherence, happy'])} of the happy and "
-        f"{with_interval(judge['adherence, sad'])} of the sad ones; picture: {folder / 'ablation.png'}"
+        f"{with_interval(judge['adherence, sad'])} of the sad ones; picture: {picture}"
     )
 
 

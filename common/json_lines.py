@@ -1,11 +1,10 @@
 """A file of JSON Lines that is added to, line by line, by one process at a time, and read when it goes on."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from common.errors import InputError, one_line
 from common.files import locked, make_writable
@@ -18,14 +17,21 @@ class JsonLines:
 
     content = "lines of JSON"  # what such a file holds
 
-    def __init__(self, file: BinaryIO, what: str) -> None:
-        """Reads all that is whole. Raises InputError, which names the file as `what`, if it holds something
-        else."""
+    def __init__(self, file: Path, what: str) -> None:
+        """Reads all that is whole, and leaves the file as it is. Raises InputError, which names it as `what`,
+        if it holds something else."""
         self.file, self.what = file, what
-        self.whole = file.read()
-        self.whole = self.whole[: self.whole.rfind(b"\n") + 1]
+        whole, newline, last = file.read_bytes().rpartition(b"\n")
+        self.whole = len(whole + newline)  # bytes; what stands behind it may be half of a line
+        self.unended = False
         try:
-            self.lines: list[Line] = [json.loads(line) for line in self.whole.splitlines()]
+            json.loads(last)
+            self.unended = True  # or one that somebody typed without an end
+        except ValueError:
+            last = b""
+        lines = [line for line in (whole + newline + last).splitlines() if line.strip()]
+        try:
+            self.lines: list[Line] = [json.loads(line) for line in lines]
             for line in self.lines:
                 self.check_line(line)
         except (ValueError, LookupError, TypeError) as error:
@@ -43,15 +49,18 @@ class JsonLines:
         make_writable(place.parent)
         with locked(place.with_name(f".{place.name}.lock"), what):
             try:
-                file = os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+                with open(place, "ab") as file:
+                    lines = cls(place, what)
+                    if lines.unended:
+                        file.write(b"\n")
+                    else:
+                        file.truncate(lines.whole)
             except OSError as error:
                 raise InputError(f"{what}: cannot be written ({one_line(error)})") from error
-            with file:
-                lines = cls(file, what)
-                file.truncate(file.seek(len(lines.whole)))
-                yield lines
+            yield lines
 
     def add(self, line: Line) -> None:
-        self.file.write(json.dumps(line).encode() + b"\n")
-        self.file.flush()
+        """It is in the file at once."""
+        with open(self.file, "ab") as file:  # by its name: the folder may have been replaced meanwhile
+            file.write(json.dumps(line).encode() + b"\n")
         self.lines.append(line)

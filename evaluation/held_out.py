@@ -31,6 +31,7 @@ class HeldOut:
     requests: dict[str, list[Request]]  # by the kind of topics; of HELD_OUT a set for every topic and seed
     judges: dict[str, Judge]  # by name; what "words" says is the adherence
     plain: list[str]  # stories that are read without a prompt
+    plain_topics: Topics  # of `plain`
 
 
 def hold_out(
@@ -63,6 +64,9 @@ def hold_out(
         raise InputError(
             f"--data: {len(names)} of its validation topics are not in its train split, too; two are needed"
         )
+    read = validation[:MOST_PLAIN]
+    if plain:
+        read = [Example(f"story {i}", "", story) for i, story in enumerate(read_plain_stories(plain))]
     return HeldOut(
         endings,
         validation,
@@ -70,8 +74,9 @@ def hold_out(
         [example.story for example in train],
         unseen,
         draw_requests(names, endings, topics, hard_topics, num_stories, seed),
-        make_judges(train, unseen, grammar),
-        read_plain_stories(plain) if plain else [example.story for example in validation[:MOST_PLAIN]],
+        make_judges(train, unseen, endings, grammar),
+        [example.story for example in read],
+        Topics([example.topic for example in read], seed),
     )
 
 

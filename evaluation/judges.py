@@ -30,14 +30,15 @@ from common.own_stories import Example
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+JUDGES = WORDS, VALENCE, GRAMMAR = ("words", "valence", "grammar")
 LAST_WORDS = 50
 FOLDS = 5  # parts of the topics, each judged by what the others taught
 
 
 class Judge(Protocol):
     def verdicts(self, stories: Sequence[str], topics: Sequence[str]) -> np.ndarray:
-        """(N,) str: for each of N stories and what it is about, an ending, or "neither" if the judge knows no
-        word of its closing."""
+        """(N,): for each of N stories and what it is about, an ending, "neither" if the judge knows no word
+        of its closing, or None if it cannot say."""
 
 
 def closing(story: str) -> str:
@@ -65,17 +66,19 @@ class ValenceJudge:
         return np.where(valences.any(1), verdicts[folds, np.arange(len(stories))], NEITHER)
 
 
-def make_judges(train: Sequence[Example], held_out: Sequence[Example], grammar: Judge) -> dict[str, Judge]:
-    """By name: "words" and, if the held-out examples are enough, "valence"; and "grammar", a judge of some
-    corpus alone, if it knows how most of them end. Raises InputError if there is one ending to learn from."""
-    topics, endings, stories = zip(*held_out, strict=True)
+def make_judges(
+    train: Sequence[Example], held_out: Sequence[Example], endings: Sequence[str], grammar: Judge
+) -> dict[str, Judge]:
+    """By name: WORDS and, if the held-out examples are enough, VALENCE; and GRAMMAR, a judge of some corpus
+    alone, if it knows how most of them end. Raises InputError if there is one ending to learn from."""
+    topics, true, stories = zip(*held_out, strict=True)
     judges: dict[str, Judge] = {
-        "words": train_word_judge([each.story for each in train], [each.ending for each in train])
+        WORDS: train_word_judge([each.story for each in train], [each.ending for each in train])
     }
-    if valence := train_valence_judge(topics, stories, endings):
-        judges["valence"] = valence
-    if np.mean(grammar.verdicts(stories[:50], topics[:50]) == np.array(endings[:50])) > 0.5:
-        judges["grammar"] = grammar
+    if valence := train_valence_judge(topics, stories, true, endings):
+        judges[VALENCE] = valence
+    if np.mean(grammar.verdicts(stories[:50], topics[:50]) == np.array(true[:50])) > 0.5:
+        judges[GRAMMAR] = grammar
     return judges
 
 
@@ -96,20 +99,21 @@ def train_word_judge(stories: Sequence[str], endings: Sequence[str]) -> WordJudg
 
 
 def train_valence_judge(
-    topics: Sequence[str], stories: Sequence[str], endings: Sequence[str]
+    topics: Sequence[str], stories: Sequence[str], true: Sequence[str], endings: Sequence[str]
 ) -> ValenceJudge | None:
-    """None if the topics are too few: without one fold of them, not every ending is left."""
+    """From N stories and how they end. None if they are too few: without one fold of the topics, not each of
+    the `endings` is left."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    valences, folds, true = closing_valences(stories), topic_folds(topics), np.array(endings)
-    if len({*endings}) < 2 or any({*true[folds != fold]} != {*endings} for fold in range(FOLDS)):
+    valences, folds, labels = closing_valences(stories), topic_folds(topics), np.array(true)
+    if any({*labels[folds != fold]} != {*endings} for fold in range(FOLDS)):
         return None
     return ValenceJudge(
         [
             make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")).fit(
-                valences[folds != fold], true[folds != fold]
+                valences[folds != fold], labels[folds != fold]
             )
             for fold in range(FOLDS)
         ]

@@ -11,6 +11,7 @@ ending, "neither" for a story whose ending is unclear, or null for an answer tha
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -18,11 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from common.endings import NEITHER
 from common.errors import InputError
 from common.json_lines import JsonLines, Line
+from evaluation.judges import JUDGES
 from evaluation.metrics import Estimate, Topics, accuracy, kappa
 from evaluation.requests import HELD_OUT
 
+NAME = r"\w[\w-]{0,39}"
 Labels = dict[str, str]  # the hash of a text -> how a person says that it ends
 
 
@@ -31,9 +35,11 @@ def text_hash(story: str) -> str:
 
 
 def labels_file(report: Path, name: str) -> Path:
-    """Raises InputError if `name` cannot be part of a file's name."""
-    if not re.fullmatch(r"\w[\w-]{0,39}", name):
+    """Raises InputError if `name` cannot be part of a file's name, or is that of a judge."""
+    if not re.fullmatch(NAME, name):
         raise InputError(f"--by {name}: must be a name of at most 40 letters, digits, _ and -")
+    if name in JUDGES:
+        raise InputError(f"--by {name}: is what a judge is called; take another name")
     return report / f"labels-{name}.jsonl"
 
 
@@ -51,35 +57,44 @@ class LabelLines(JsonLines):
         return {story: ending for story, ending in last.items() if ending is not None}
 
 
-def read_labels(report: Path) -> dict[str, Labels]:
-    """Everybody's answers, by name. Raises InputError."""
+def read_labels(report: Path, endings: Sequence[str]) -> dict[str, Labels]:
+    """Everybody's answers, by name. Raises InputError if a file holds something else."""
     found = {}
     for file in sorted(report.glob("labels-*.jsonl")):
-        with open(file, "rb") as lines:
-            found[file.stem.removeprefix("labels-")] = LabelLines(lines, str(file)).labels
+        name = file.stem.removeprefix("labels-")
+        if not re.fullmatch(NAME, name) or name in JUDGES:
+            print(f"note: {file} is left out: {name!r} is no name that --by takes", file=sys.stderr)
+            continue
+        found[name] = LabelLines(file, str(file)).labels
+        if unknown := {*found[name].values()} - {*endings, NEITHER}:
+            raise InputError(
+                f"{file}: {min(unknown)!r} is no ending of this report; correct it or move the file"
+            )
     return found
 
 
 def _as_asked(
     stories: Sequence[Mapping[str, Any]], said: Sequence[str | None], endings: Sequence[str], seed: int
-) -> Estimate:
-    """The share of a checkpoint's stories about held-out topics that a rater knows the end of and that end as
-    asked, a mean over the endings."""
+) -> dict[str, Any]:
+    """How many of a checkpoint's stories about held-out topics a rater knows the end of, and the share of
+    these that end as asked, a mean over the endings."""
     known = [
         (story["topic"], ending, story["ending"])
         for story, ending in zip(stories, said, strict=True)
         if ending is not None and story["topics"] == HELD_OUT
     ]
-    if len({topic for topic, *_ in known}) < 2:
-        return Estimate(math.nan, math.nan, math.nan)
-    topics, verdicts, asked = zip(*known, strict=True)
-    return accuracy(Topics(topics, seed), np.array(verdicts), np.array(asked), endings)["adherence, balanced"]
+    share = Estimate(math.nan, math.nan, math.nan)
+    if len({topic for topic, *_ in known}) > 1:
+        topics, verdicts, asked = zip(*known, strict=True)
+        found = accuracy(Topics(topics, seed), np.array(verdicts), np.array(asked), endings)
+        share = found["adherence, balanced"]
+    return {"stories": len(known), "share": share}
 
 
 def with_labels(evaluation: Mapping[str, Any], people: Mapping[str, Labels]) -> dict[str, Any]:
-    """The evaluation with its `raters`, the judges and the people: how many stories each knows the end of,
-    and for every checkpoint how many about held-out topics end as asked by its word; and with the `agreement`
-    of each two on the stories that both know, all checkpoints together."""
+    """The evaluation with its `raters`, the judges and the people: by the word of each, how many of every
+    checkpoint's stories about held-out topics end as asked; and with the `agreement` of each two on the
+    stories that both know the end of, about all topics and of all checkpoints together."""
     told = [story for checkpoint in evaluation["checkpoints"] for story in checkpoint["stories"]]
     hashes = [text_hash(story["text"]) for story in told]
     verdicts: dict[str, list[str | None]] = {
@@ -94,7 +109,6 @@ def with_labels(evaluation: Mapping[str, Any], people: Mapping[str, Labels]) -> 
     raters = [
         {
             "rater": rater,
-            "stories": sum(each is not None for each in said),
             "as asked": [
                 _as_asked(checkpoint["stories"], said[end - len(checkpoint["stories"]) : end], endings, seed)
                 for checkpoint, end in zip(evaluation["checkpoints"], ends, strict=True)

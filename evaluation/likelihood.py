@@ -30,6 +30,7 @@ from inference.decoding import guided
 from model import GPT2
 from preparation.records import END_OF_RECORD
 
+PLAIN_LOSS, OVER_BASE = "loss, plain stories", "loss, plain stories, over the base's"  # figures' names
 MOST_PLAIN = 1000  # stories that are read without a prompt
 MOST_TOKENS = 4096  # that go through the model at once, padding counted
 OVERHEAD = 64  # tokens whose work takes as long as one more micro-batch costs, as measured for training
@@ -172,16 +173,14 @@ def read_plain_stories(name: str) -> list[str]:
     return stories
 
 
-def plain_metrics(
-    losses: tuple[np.ndarray, np.ndarray], base: tuple[np.ndarray, np.ndarray], seed: int
-) -> Metrics:
-    """A model's loss on plain stories and how much more that is than the base's, from the `text_losses` of
-    both; nan if they have other tokens."""
-    (loss, tokens), (base_loss, base_tokens) = losses, base
-    topics = Topics([str(i) for i in range(len(loss))], seed)
-    same = np.array_equal(tokens, base_tokens)
-    more = topics.ratio(loss - base_loss, tokens) if same else Estimate(np.nan, np.nan, np.nan)
-    return {"loss, plain stories": topics.ratio(loss, tokens), "forgetting": more}
+def loss_over_base(
+    topics: Topics, losses: tuple[np.ndarray, np.ndarray], base: tuple[np.ndarray, np.ndarray]
+) -> Estimate:
+    """How much more loss, nats a token, a model has on texts about `topics` than its base, from the
+    `text_losses` of both; nan if they read other tokens."""
+    if not np.array_equal(losses[1], base[1]):
+        return Estimate(np.nan, np.nan, np.nan)
+    return topics.ratio(losses[0] - base[0], losses[1])
 
 
 def likelihood_metrics(

@@ -153,6 +153,7 @@ def kappa(topics: Topics, one: Sequence[str], other: Sequence[str]) -> dict[str,
     (agreement - chance) / (1 - chance), where chance is how often they would agree if each gave its verdicts
     as often as it did, but at random: 1 is all alike, 0 no better than chance (Cohen 1960, "A Coefficient of
     Agreement for Nominal Scales"). nan where both only ever said one and the same: no chance is left to beat.
+    Without an interval where one of them did.
     """
     names, codes = np.unique(np.array([one, other], dtype=object), return_inverse=True)
     codes, n = codes.reshape(2, -1), len(names)
@@ -168,9 +169,11 @@ def kappa(topics: Topics, one: Sequence[str], other: Sequence[str]) -> dict[str,
 
     agreement = topics.share(codes[0] == codes[1])
     figure = topics.estimate(beyond_chance)
-    if agreement.value in (0, 1) and not math.isnan(figure.value):  # resampling knows no spread
+    if min(len(np.unique(code)) for code in codes) == 1:
+        figure = Estimate(figure.value, math.nan, math.nan)
+    elif agreement.value in (0, 1):  # resampling knows no spread: that of the agreement, as far as kappa goes
         expected = chance(np.ones(len(codes[0])))
-        figure = Estimate(*((x - expected) / (1 - expected) for x in agreement))
+        figure = Estimate(*(max((x - expected) / (1 - expected), -1) for x in agreement))
     return {"agreement": agreement, "kappa": Estimate(*map(float, figure))}
 
 
@@ -182,11 +185,11 @@ def all_as_asked(endings: Sequence[str]) -> str:
 def accuracy(
     topics: Topics, verdicts: np.ndarray, true: np.ndarray, endings: Sequence[str]
 ) -> dict[str, Estimate]:
-    """How often a judge is right on true stories, under the names of the figures that rest on it; both (N,)
-    str.
+    """How often a judge is right on true stories, under the names of the figures that rest on it, or how
+    often told stories end as asked (`true`), if they were not told for every ending; both (N,) str.
 
-    True stories come one a topic, not one for each ending: that all of a topic end as asked is the product of
-    the shares, the chance that the judge is right on one story of each.
+    Such stories come one a topic, not one for each ending: that all of a topic end as asked is the product of
+    the shares, the chance that one story of each ending does.
     """
     right = verdicts == true
     of = [true == ending for ending in endings]
@@ -196,13 +199,13 @@ def accuracy(
         with np.errstate(divide="ignore", invalid="ignore"):
             return [(right & these) @ weight / (these @ weight) for these in of]
 
-    balanced = topics.estimate(lambda weight: sum(shares(weight)) / len(of))
+    each = [topics.share(right, these) for these in of]
+    balanced = rule_of_three(topics.estimate(lambda weight: sum(shares(weight)) / len(of)), fewest)
+    if {share.value for share in each} == {0, 1}:  # resampling knows no spread of any
+        balanced = Estimate(*(sum(ends) / len(of) for ends in zip(*each, strict=True)))
     return {
-        **{
-            f"adherence, {ending}": topics.share(right, these)
-            for ending, these in zip(endings, of, strict=True)
-        },
-        "adherence, balanced": rule_of_three(balanced, fewest),
+        **{f"adherence, {ending}": share for ending, share in zip(endings, each, strict=True)},
+        "adherence, balanced": balanced,
         all_as_asked(endings): rule_of_three(topics.estimate(lambda w: math.prod(shares(w))), fewest),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 COLORS = [f"tab:{name}" for name in ("orange", "blue", "green", "red", "purple", "brown", "pink", "olive")]
 
 
-def labels(evaluation: Mapping[str, Any]) -> list[str]:
+def column_names(evaluation: Mapping[str, Any]) -> list[str]:
     """The checkpoints' names, short enough to head a column where that leaves them different."""
     names = [checkpoint["name"] for checkpoint in evaluation["checkpoints"]]
     short = ["/".join(Path(name).parts[-2:]) for name in names]
@@ -18,7 +18,7 @@ def draw_endings(evaluation: Mapping[str, Any], picture: Path) -> None:
     """Adherence and preference of each checkpoint, with intervals, as a PNG."""
     from matplotlib.figure import Figure
 
-    columns, checkpoints, endings = labels(evaluation), evaluation["checkpoints"], evaluation["endings"]
+    columns, checkpoints, endings = column_names(evaluation), evaluation["checkpoints"], evaluation["endings"]
     names = [*(f"adherence, {ending}" for ending in endings), "preference"]
     step = 0.78 / len(names)
     figure = Figure(figsize=(max(5, 2 + 1.6 * len(columns)), 4), layout="constrained")
@@ -46,7 +46,7 @@ def draw_strengths(evaluation: Mapping[str, Any], picture: Path) -> None:
     figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
     all_axes = figure.subplots(1, len(panels))
     for (name, title), axes in zip(panels.items(), all_axes, strict=True):
-        for label, checkpoint in zip(labels(evaluation), evaluation["checkpoints"], strict=True):
+        for label, checkpoint in zip(column_names(evaluation), evaluation["checkpoints"], strict=True):
             points = sorted(checkpoint["strengths"], key=lambda point: point["strength"])
             at = [point["strength"] for point in points]
             value, low, high = zip(*(point[name] for point in points), strict=True)

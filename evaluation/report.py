@@ -11,26 +11,30 @@ from common.endings import either
 from common.errors import InputError, one_line, only_shown
 from common.files import write_text
 from common.markdown import aligned_table, table
+from evaluation.judges import WORDS
+from evaluation.likelihood import OVER_BASE, PLAIN_LOSS
 from evaluation.metrics import Estimate, all_as_asked
-from evaluation.pictures import draw_endings, draw_strengths, labels
+from evaluation.pictures import column_names, draw_endings, draw_strengths
 from evaluation.requests import HELD_OUT
 
 WRITTEN = ("evaluation.json", "report.md", "endings.png", "strength.png")
+WHOLE = {"settings", "data", "endings", "examples", "unseen", "topics", "plain", "judges", "true stories"}
+WHOLE |= {"checkpoints"}  # what evaluation.json holds at least
 SIDE_BY_SIDE = 5  # topics whose stories are shown
 STYLES = {  # of figures that are no shares
     "loss": ".4f",
     "loss, story alone": ".4f",
     "perplexity": ".3f",  # and all whose name begins so
-    "loss, plain stories": ".4f",
-    "forgetting": "+.4f",
+    PLAIN_LOSS: ".4f",
+    OVER_BASE: "+.4f",
     "preference margin": ".2f",
     "kappa": ".2f",
     "preference AUC": ".4f",
     "words": ".0f",
     "longest copied run, words": ".1f",
 }
-UNITS = dict.fromkeys(("loss", "loss, story alone", "loss, plain stories", "forgetting"), "nats a token")
-UNITS["preference margin"] = "nats a story"
+LOSSES = ("loss", "loss, story alone", PLAIN_LOSS, OVER_BASE)
+UNITS = dict.fromkeys(LOSSES, "nats a token") | {"preference margin": "nats a story"}
 
 
 def with_interval(estimate: Estimate | None, name: str = "") -> str:
@@ -55,11 +59,11 @@ def row_name(name: str, endings: int) -> str:
 def metrics_table(evaluation: Mapping[str, Any]) -> str:
     """The figures as a Markdown table: a row each, a column for every checkpoint, and one for true stories,
     where the judge's accuracy on them stands beside what rests on it."""
-    truth = evaluation["judges"]["words"] | evaluation["true stories"]
+    truth = evaluation["judges"][WORDS] | evaluation["true stories"]
     checkpoints = evaluation["checkpoints"]
-    head, rows = ["", "true stories", *labels(evaluation)], []
-    for name in checkpoints[0]["metrics"]:
-        figures = [truth.get(name), *(checkpoint["metrics"][name] for checkpoint in checkpoints)]
+    head, rows = ["", "true stories", *column_names(evaluation)], []
+    for name in checkpoints[-1]["metrics"]:  # the first has none beside its own
+        figures = [truth.get(name), *(checkpoint["metrics"].get(name) for checkpoint in checkpoints)]
         rows.append(
             [row_name(name, len(evaluation["endings"])), *(with_interval(figure, name) for figure in figures)]
         )
@@ -67,14 +71,14 @@ def metrics_table(evaluation: Mapping[str, Any]) -> str:
 
 
 def raters_table(evaluation: Mapping[str, Any]) -> str:
-    """What each judge and each person says of the stories, beside what judges are worth on true ones."""
-    head = ["by", "stories", "true stories", *labels(evaluation)]
+    """The share of stories about held-out topics that end as asked by the word of each judge and each person,
+    and of how many, beside what judges are worth on true ones."""
+    head = ["by", "true stories", *column_names(evaluation)]
     rows = [
         [
             rater["rater"],
-            f"{rater['stories']:,}",
             with_interval(evaluation["judges"].get(rater["rater"], {}).get("adherence, balanced")),
-            *map(with_interval, rater["as asked"]),
+            *(f"{with_interval(each['share'])} of {each['stories']:,}" for each in rater["as asked"]),
         ]
         for rater in evaluation["raters"]
     ]
@@ -101,14 +105,14 @@ def read(folder: Path) -> dict[str, Any]:
     def estimate(item: dict[str, Any]) -> Any:
         if item.keys() != {*Estimate._fields}:
             return item
-        return Estimate(*(math.nan if value is None else value for value in item.values()))
+        return Estimate(**{key: math.nan if value is None else value for key, value in item.items()})
 
     file = folder / "evaluation.json"
     try:
         evaluation = json.loads(file.read_text("utf-8"), object_hook=estimate)
     except (OSError, ValueError) as error:
         raise InputError(f"--label {folder}: no report of evaluate.py ({one_line(error)})") from error
-    if not isinstance(evaluation, dict) or not {"judges", "checkpoints"} <= evaluation.keys():
+    if not isinstance(evaluation, dict) or not evaluation.keys() >= WHOLE:
         raise InputError(f"--label {folder}: is of an older evaluate.py, or of another program; measure anew")
     return evaluation
 
@@ -137,11 +141,15 @@ def _to_json(value: Any) -> Any:
 
 
 def _markdown(evaluation: Mapping[str, Any]) -> str:
-    settings, judge, endings = evaluation["settings"], evaluation["judges"]["words"], evaluation["endings"]
+    settings, judge, endings = evaluation["settings"], evaluation["judges"][WORDS], evaluation["endings"]
     agrees = [f"{with_interval(judge[f'adherence, {ending}'])} of the {ending}" for ending in endings]
-    measured = list(zip(labels(evaluation), evaluation["checkpoints"], strict=True))
+    measured = list(zip(column_names(evaluation), evaluation["checkpoints"], strict=True))
     plain, other = evaluation["plain"], settings["fluency_by"]
-    fluency = f" How likely told stories are is by `{_escaped(other)}`." if other else ""
+    fluency = ""
+    if other:
+        fluency = (
+            f" The perplexity of told stories is by `{_escaped(other)}`, and low if they are what it expects."
+        )
     limits = sorted({checkpoint["max_tokens"] for _, checkpoint in measured})
     parts = [
         "# Does the ending follow the instruction?",
@@ -161,15 +169,17 @@ def _markdown(evaluation: Mapping[str, Any]) -> str:
         f"told with the same random numbers, are {all_as_asked(endings)} if each is judged right. Contrary "
         "topics pull towards another ending than is asked for, as a birthday party that ends sadly; long "
         "ones are two sentences; neither are of the data (`evaluation/hard_topics.toml`).",
-        f"Plain stories are {plain['stories']:,} of {_escaped(plain['name'])}, behind no prompt; forgetting "
-        "is how much more loss they have than in the first column, which should be the base. Copied are runs "
-        f"of words that stand in a training story.{fluency}",
+        f"Plain stories are {plain['stories']:,} of {_escaped(plain['name'])}, behind no prompt; the base is "
+        "the first column. On stories of the kind that it was pre-trained on, more loss than the base's is "
+        "what fine-tuning made a model forget; on those of the data, it is that less what it learned of "
+        f"them. Copied are runs of words that stand in a training story.{fluency}",
         metrics_table(evaluation),
         "In brackets: 95% bootstrap intervals over topics; of shares of 0 or 100%, by the rule of three.",
         "![Endings as asked](endings.png)",
         "## Who says how a story ends",
-        "The share of the stories about held-out topics that end as asked, a mean over the endings, by each "
-        "judge and each person (`evaluate.py --label`); of true stories, the share whose label it tells. "
+        "The share of the stories about held-out topics that end as asked, a mean over the endings, of those "
+        "that a judge or a person (`evaluate.py --label`) knows the end of; of true stories, the share whose "
+        "label a judge tells. "
         "`words` is the classifier above. `valence` shares neither features nor stories with it: a "
         "classifier of how pleasant people found the last words (VADER), made from held-out stories of other "
         "topics. `grammar`, of the sample corpus alone, knows its sentences.",
@@ -207,7 +217,7 @@ def _side_by_side(stories: Sequence[Mapping[str, Any]], endings: Sequence[str]) 
     tables = []
     for topic, told in list(shown.items())[:SIDE_BY_SIDE]:
         head = [
-            f"{ending}, judged {told[ending]['judged']['words']}"
+            f"{ending}, judged {told[ending]['judged'][WORDS]}"
             f"{'' if told[ending]['complete'] else ', cut off'}"
             for ending in endings
         ]

@@ -18,11 +18,13 @@ HELD_OUT, CONTRARY, LONG = ("held out", "contrary topics", "long topics")
 
 
 def hard_topics(endings: Sequence[str]) -> dict[str, list[Asked]]:
-    """Those of each kind that the data's endings allow."""
+    """Those of each kind that the data's endings allow; contrary ones by turns for the one and the other."""
     of = tomllib.loads((Path(__file__).parent / "hard_topics.toml").read_text("utf-8"))
     both = {"happy", "sad"} <= {*endings}
-    contrary: list[Asked] = [(topic, ("sad",)) for topic in of["happy"]] + [
-        (topic, ("happy",)) for topic in of["sad"]
+    contrary: list[Asked] = [
+        asked
+        for happy, sad in zip(of["happy"], of["sad"], strict=True)
+        for asked in ((happy, ("sad",)), (sad, ("happy",)))
     ]
     return {CONTRARY: contrary if both else [], LONG: [(topic, tuple(endings)) for topic in of["long"]]}
 
@@ -37,10 +39,12 @@ def draw_requests(
     requests = {}
     for kind, choice in asked.items():
         most, purpose = (num_topics, "story") if kind == HELD_OUT else (num_hard, kind)
-        drawn = np.random.default_rng(seed).permutation(len(choice))[:most]
+        sides = 2 if kind == CONTRARY else 1  # as many of each
+        drawn = np.random.default_rng(seed).permutation(len(choice) // sides)
+        numbers = [int(number) * sides + side for number in drawn for side in range(sides)]
         requests[kind] = [
             Request(choice[number][0], ending, derived_seed(seed, purpose, number, i))
-            for number in drawn.tolist()
+            for number in numbers[:most]
             for i in range(num_stories)
             for ending in choice[number][1]
         ]

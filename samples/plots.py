@@ -24,7 +24,7 @@ SLOTS += " {parent}"
 WORDS, SENTENCES, PARTS = [""], [SLOTS], [SLOTS, [SLOTS]]
 SHARED_SENTENCES = [SLOTS + " {mood} {omen}"]
 PLOT = dict(things=WORDS, places=WORDS, summaries=SENTENCES, beginning=PARTS, middle=PARTS, features=WORDS)
-ENDING = dict(moods=WORDS, turnings=SENTENCES, closings=SHARED_SENTENCES)
+ENDING = dict(moods=WORDS, closings=SHARED_SENTENCES)
 SHARED = {key: WORDS for key in ("girls", "boys", "animals", "colors", "parents", "omens")}
 SHARED |= {key: SHARED_SENTENCES for key in ("openings", "foretelling", "recalling", "coming_true")}
 

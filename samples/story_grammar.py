@@ -59,12 +59,13 @@ def tell(
     ending = ending or drawn
     slots["mood"] = rng.choice(common["endings"][ending]["moods"])
     slots["a_thing"] = f"{'an' if slots['thing'][0] in 'aeiou' else 'a'} {slots['thing']}"
-    foretelling, recalling = ((common[key],) if omens else () for key in ("foretelling", "recalling"))
+    foretelling, recalling, coming_true = (
+        (common[key],) if omens else () for key in ("foretelling", "recalling", "coming_true")
+    )
     start = " ".join(map(say, (common["openings"], *foretelling, *plot.beginning)))
     trouble = " ".join(map(say, (*plot.middle, *recalling)))
-    of_ending = common["endings"][ending]
-    turning = common["coming_true"] if omens else of_ending["turnings"]
-    turn = " ".join(map(say, (turning, plot.endings[ending], of_ending["closings"])))
+    closings = common["endings"][ending]["closings"]
+    turn = " ".join(map(say, (*coming_true, plot.endings[ending], closings)))
     story = "\n".join((start, trouble, turn))
     asked = [slots[name] for name in ("name", "kind", "friend", "thing") if f"{{{name}}}" in summary_template]
     return Tale(

@@ -18,7 +18,7 @@ import evaluate
 import finetune
 from common.endings import ENDINGS
 from dataset import format_instruction, get_tokenizer, load_data, read_examples
-from evaluation import report
+from evaluation import pictures
 from evaluation.likelihood import encode_trials, score, text_losses
 from evaluation.requests import CONTRARY, HELD_OUT, LONG
 from generate import choose_token
@@ -306,7 +306,7 @@ def test_the_card_of_weights_that_were_replaced_while_they_were_measured_stays(
 
 def test_columns_have_short_names_where_these_differ() -> None:
     def labels(*names: str) -> list[str]:
-        return report.labels({"checkpoints": [{"name": name} for name in names]})
+        return pictures.column_names({"checkpoints": [{"name": name} for name in names]})
 
     assert labels("runs/a/best", "runs/b/best") == ["a/best", "b/best"]
     assert labels("x/run/best", "y/run/best") == ["x/run/best", "y/run/best"]

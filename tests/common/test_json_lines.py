@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,9 +44,20 @@ def test_a_line_that_was_cut_off_is_given_up_and_those_before_it_stay(
     add(file, 10, 20, 30)
     whole = file.read_bytes()[:cut]
     file.write_bytes(whole)
-    left = [10, 20, 30][: whole.count(b"\n")]
+    left = [10, 20, 30][: whole.count(b"\n") + whole.endswith(b"}")]
     assert add(file, *numbers) == left
     assert add(file) == [*left, *numbers]
+
+
+def test_what_is_added_is_in_the_folder_that_took_the_place_of_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "lines.jsonl"
+    with Numbered.open(str(file), "--output") as lines:
+        lines.add({"number": 1})
+        shutil.copytree(tmp_path / "folder", tmp_path / "other")
+        shutil.rmtree(tmp_path / "folder")
+        (tmp_path / "other").rename(tmp_path / "folder")
+        lines.add({"number": 2})
+    assert add(file) == [1, 2]
 
 
 def test_two_cannot_add_at_once(tmp_path: Path) -> None:

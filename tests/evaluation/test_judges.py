@@ -9,6 +9,7 @@ from common.own_stories import Example
 from evaluation.judges import (
     FOLDS,
     LAST_WORDS,
+    ValenceJudge,
     closing,
     closing_valences,
     make_judges,
@@ -42,7 +43,7 @@ class Grammar:
 @pytest.mark.parametrize("omens", [True, False])
 def test_all_judges_know_how_true_stories_of_other_topics_end(omens: bool) -> None:
     held_out = examples(400, True, omens)
-    judges = make_judges(examples(1000, False, omens), held_out, Grammar())
+    judges = make_judges(examples(1000, False, omens), held_out, ENDINGS, Grammar())
     assert list(judges) == ["words", "valence", "grammar"]
     topics, endings, stories = zip(*held_out, strict=True)
     for name, judge in judges.items():
@@ -50,7 +51,10 @@ def test_all_judges_know_how_true_stories_of_other_topics_end(omens: bool) -> No
 
 
 def test_a_grammar_that_does_not_know_the_stories_is_no_judge() -> None:
-    assert list(make_judges(examples(40, False), examples(40, True), Nobody())) == ["words", "valence"]
+    assert list(make_judges(examples(40, False), examples(40, True), ENDINGS, Nobody())) == [
+        "words",
+        "valence",
+    ]
 
 
 def test_how_a_story_began_is_no_part_of_how_it_ends() -> None:
@@ -74,20 +78,61 @@ def test_rare_endings_are_not_drowned() -> None:
 def test_one_ending_alone_teaches_nothing(endings: list[str]) -> None:
     with pytest.raises(ValueError, match="needs stories of two endings or more"):
         train_word_judge(["a"] * len(endings), endings)
-    assert train_valence_judge([str(i) for i in range(len(endings))], ["a"] * len(endings), endings) is None
+    topics, stories = [str(i) for i in range(len(endings))], ["a"] * len(endings)
+    assert train_valence_judge(topics, stories, endings, ENDINGS) is None
 
 
-def test_the_valence_judge_has_not_read_what_it_judges() -> None:
-    """A topic whose stories are labelled the wrong way round is still judged by what the others say."""
+class Says:
+    """A pipeline that says the same of all."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def predict(self, valences: np.ndarray) -> np.ndarray:
+        return np.array([self.word] * len(valences))
+
+
+def test_a_topic_is_judged_by_what_was_made_without_it() -> None:
     topics = [f"topic {i}" for i in range(100)]
-    endings = ["sad", "happy"] * 50
-    stories = [f"He was {'sad and cried' if ending == 'sad' else 'glad and smiled'}." for ending in endings]
-    odd = topic_folds(topics) == 3
-    assert 0 < odd.sum() < 50
-    wrong = np.where(odd, np.roll(endings, 1), endings).tolist()
-    judge = train_valence_judge(topics, stories, wrong)
+    folds = topic_folds(topics)
+    said = ValenceJudge([Says(str(fold)) for fold in range(FOLDS)])
+    assert said.verdicts(["He cried."] * 100, topics).tolist() == [str(fold) for fold in folds]
+
+    rng = np.random.default_rng(0)
+    stories = [" ".join(rng.choice(["He cried.", "He smiled.", "He ran."], 4)) for _ in topics]
+    true = rng.choice(ENDINGS, 100)
+    judge = train_valence_judge(topics, stories, true.tolist(), ENDINGS)
     assert judge is not None
-    assert (judge.verdicts(stories, topics)[odd] == np.array(endings)[odd]).all()
+    for fold, pipeline in enumerate(judge.pipelines):
+        others = np.flatnonzero(folds != fold)
+        alone = train_valence_judge(
+            [topics[i] for i in others], [stories[i] for i in others], true[others].tolist(), ENDINGS
+        )
+        assert alone is not None
+        valences = closing_valences(stories)
+        expected = alone.pipelines[fold].predict_proba(valences)
+        assert np.array_equal(pipeline.predict_proba(valences), expected)
+
+
+def test_without_an_ending_in_some_fold_there_is_no_valence_judge() -> None:
+    topics = [f"topic {i}" for i in range(50)]
+    true = ["sad", "happy"] * 25
+    stories = ["He cried.", "He smiled."] * 25
+    assert train_valence_judge(topics, stories, true, ENDINGS) is not None
+    assert train_valence_judge(topics, stories, true, ("funny", *ENDINGS)) is None
+    sad_in_one_fold = ["sad" if fold == 2 else "happy" for fold in topic_folds(topics)]
+    assert train_valence_judge(topics, stories, sad_in_one_fold, ENDINGS) is None
+
+
+def test_the_valence_judge_has_not_read_the_training_split() -> None:
+    held_out = examples(100, True)
+    lies = [
+        each._replace(ending="sad" if each.ending == "happy" else "happy") for each in examples(400, False)
+    ]
+    judges = make_judges(lies, held_out, ENDINGS, Nobody())
+    topics, endings, stories = zip(*held_out, strict=True)
+    assert (judges["words"].verdicts(stories, topics) == np.array(endings)).mean() < 0.1
+    assert (judges["valence"].verdicts(stories, topics) == np.array(endings)).mean() > 0.9
 
 
 def test_topics_have_the_same_folds_whatever_others_there_are() -> None:
@@ -109,6 +154,6 @@ def test_valences_are_of_the_last_sentences() -> None:
 
 def test_a_story_of_words_that_nobody_rated_ends_neither_way() -> None:
     topics = [f"topic {i}" for i in range(60)]
-    judge = train_valence_judge(topics, ["He cried.", "He smiled."] * 30, ["sad", "happy"] * 30)
+    judge = train_valence_judge(topics, ["He cried.", "He smiled."] * 30, ["sad", "happy"] * 30, ENDINGS)
     assert judge is not None
     assert judge.verdicts(["xyzzy", "", "He cried."], topics[:3]).tolist() == [NEITHER, NEITHER, "sad"]

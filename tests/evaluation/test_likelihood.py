@@ -15,11 +15,12 @@ from evaluation.likelihood import (
     MOST_PLAIN,
     ask_as_the_data,
     encode_trials,
-    plain_metrics,
+    loss_over_base,
     read_plain_stories,
     score,
     text_losses,
 )
+from evaluation.metrics import Topics
 from model import GPT2
 from tiny import tiny_model
 from training.run_folder import read_metrics
@@ -144,16 +145,18 @@ def test_losses_of_texts_are_those_of_each_alone(model: GPT2) -> None:
     assert tokens[0] == tokens[4] + 1
 
 
-def test_forgetting_is_how_much_more_loss_there_is_than_of_the_base() -> None:
+def test_loss_over_the_base_is_a_mean_over_tokens() -> None:
+    topics = Topics(["a", "b", "c"], seed=0)
     tokens = np.array([10.0, 30.0, 20.0])
     base = np.array([10.0, 60.0, 20.0])
-    found = plain_metrics((base + 0.5 * tokens, tokens), (base, tokens), seed=0)
-    assert found["forgetting"] == pytest.approx((0.5, 0.5, 0.5))
-    assert found["loss, plain stories"].value == pytest.approx(90 / 60 + 0.5)
-    assert plain_metrics((base, tokens), (base, tokens), seed=0)["forgetting"] == (0, 0, 0)
-    other = plain_metrics((base, tokens), (base, tokens + 1), seed=0)
-    assert np.isnan(other["forgetting"].value)
-    assert not np.isnan(other["loss, plain stories"].value)
+    assert loss_over_base(topics, (base + 0.5 * tokens, tokens), (base, tokens)) == pytest.approx(
+        (0.5, 0.5, 0.5)
+    )
+    found = loss_over_base(topics, (base + np.array([10, 0, 0]), tokens), (base, tokens))
+    assert found.value == pytest.approx(10 / 60)
+    assert found.low < 10 / 60 < found.high
+    assert loss_over_base(topics, (base, tokens), (base, tokens)) == (0, 0, 0)
+    assert np.isnan(loss_over_base(topics, (base, tokens), (base, tokens + 1)).value)
 
 
 def test_plain_stories_are_what_stands_between_ends_of_text(tmp_path: Path) -> None:

@@ -201,6 +201,16 @@ def test_a_judges_accuracy_weighs_endings_alike() -> None:
     assert perfect["adherence, balanced"] == perfect["adherence, sad"] == (1, pytest.approx(0.7), 1)
 
 
+def test_a_share_of_endings_that_are_all_right_or_all_wrong_is_as_wide_as_theirs() -> None:
+    true = np.where(SAD, "sad", "happy")
+    found = accuracy(TOPICS, np.full(40, "sad"), true, ENDINGS)
+    assert found["adherence, balanced"] == (
+        0.5,
+        pytest.approx((1 - 3 / 20) / 2),
+        pytest.approx((1 + 3 / 20) / 2),
+    )
+
+
 def test_a_judges_accuracy_on_four_endings() -> None:
     """Of each ten stories, so many are judged right; the others are taken for the next ending."""
     right = np.arange(40) // 4 < np.array([10, 8, 5, 5])[OWN]
@@ -230,6 +240,8 @@ def test_kappa_of_one_who_is_always_right_and_of_one_who_is_never() -> None:
         "agreement": (1, pytest.approx(1 - 3 / 40), 1),
         "kappa": (1, pytest.approx(1 - 3 / 20), 1),  # agreement's bound, of a chance of a half
     }
+    three = Topics(["a", "b", "c"], seed=0)  # which say nothing of others
+    assert kappa(three, ["sad", "sad", "happy"], ["sad", "sad", "happy"])["kappa"] == (1, -1, 1)
     never = np.where(SAD, "happy", "sad").tolist()
     assert kappa(TOPICS, true, never)["kappa"] == (-1, -1, pytest.approx(-1 + 3 / 20))
 
@@ -241,7 +253,9 @@ def test_kappa_of_one_who_guesses_and_of_one_who_says_one_word() -> None:
     found = kappa(topics, true, guessed)
     assert found["kappa"].low < 0 < found["kappa"].high
     assert found["agreement"].low < 0.25 < found["agreement"].high
-    assert kappa(topics, true, ["sad"] * 4000)["kappa"] == (0, 0, 0)
+    one_word = kappa(topics, true, ["sad"] * 4000)["kappa"]
+    assert one_word.value == 0
+    assert math.isnan(one_word.low)
     assert all(math.isnan(x) for x in kappa(topics, ["sad"] * 4000, ["sad"] * 4000)["kappa"])
 
 

@@ -69,8 +69,7 @@ def test_another_ending_is_told_where_a_plot_has_it(folder: Path) -> None:
     with pytest.raises(IndexError):
         tell(random.Random(0), "odd")
     with open(folder / "shared.toml", "a") as file:
-        file.write('[endings.odd]\nmoods = ["peculiar"]\nturnings = ["Then all went on."]\n')
-        file.write('closings = ["{name} and {friend} wondered."]\n')
+        file.write('[endings.odd]\nmoods = ["peculiar"]\nclosings = ["{name} and {friend} wondered."]\n')
     home = folder / "plots_home.toml"
     home.write_text(home.read_text().replace("sad = [", 'odd = ["The {thing} hummed."]\nsad = [', 1))
     plots.cache_clear()

@@ -1,11 +1,16 @@
 """A program in a pseudo-terminal, as a person sits before it."""
 
+import fcntl
 import os
 import pty
+import select
 import subprocess
 import sys
+import termios
 
 from clean_environment import ROOT
+
+LONGEST = 120  # seconds: starting a program takes a few
 
 
 class Terminal:
@@ -14,13 +19,18 @@ class Terminal:
         self.master, slave = pty.openpty()
         command = [sys.executable, str(ROOT / script), *arguments]
         self.program = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C is a signal to it
         )
         os.close(slave)
         self.unread = ""
 
     def read_until(self, text: str) -> str:
-        """What is shown until `text` comes, and that; blocks as long as the program says nothing."""
+        """What is shown until `text` comes, and that. Fails if nothing is said for LONGEST seconds."""
         while text not in self.unread:
             self.unread += self._read()
         before, _, self.unread = self.unread.partition(text)
@@ -34,6 +44,8 @@ class Terminal:
         return self.unread
 
     def _read(self, at_end: str | None = None) -> str:
+        if not select.select([self.master], [], [], LONGEST)[0]:
+            raise AssertionError(f"the program waits and had shown {self.unread!r}")
         try:
             some = os.read(self.master, 65536).decode(errors="replace").replace("\r\n", "\n")
         except OSError:  # how Linux says that nobody has the other side open
@@ -52,3 +64,7 @@ class Terminal:
         self.program.kill()
         self.program.wait()
         os.close(self.master)
+
+    def settings(self) -> list:
+        """Whether keys are shown, need Enter, and the like."""
+        return termios.tcgetattr(self.master)

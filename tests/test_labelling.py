@@ -19,6 +19,7 @@ if sys.platform == "win32":
 from terminal import Terminal
 
 MENU = "1 happy   2 sad   ? unclear   u undo   q quit"
+DONE = "--- all 10 stories have an answer\n\nu undo   q quit"
 ENDINGS = {"1": "happy", "2": "sad", "?": "neither"}
 
 
@@ -65,10 +66,11 @@ def test_nothing_given_is_lost_when_it_is_killed_and_it_goes_on_where_it_was(rep
         for number, key in enumerate(given[3:], 4):
             assert f"--- story {number} of 10\n" in terminal.read_until(MENU)
             terminal.press(key)
-        shown = terminal.read_to_the_end()
+        terminal.read_until(DONE)
+        terminal.press("q")
+        assert "| words and ann " in terminal.read_to_the_end()
         assert terminal.program.returncode == 0
     assert answers(report) == [(h, ENDINGS[key]) for h, key in zip(hashes, given, strict=True)]
-    assert "All 10 stories have an answer." in shown
     evaluation = json.loads((report / "evaluation.json").read_text())
     pairs = {tuple(pair["raters"]): pair for pair in evaluation["agreement"]}
     judged = [story["judged"]["words"] for story in stories(report)]
@@ -83,19 +85,81 @@ def test_undo_takes_back_what_was_said_last_and_shows_that_story_again(report: P
         first = terminal.read_until(MENU)
         terminal.press("u")  # nothing to undo
         assert terminal.read_until(MENU).strip() == first.strip()
-        terminal.press("x")  # no such key
         terminal.press("1")
         second = terminal.read_until(MENU)
-        assert second != first
-        terminal.press("u")
-        assert terminal.read_until(MENU).strip() == first.strip()
+        assert second.strip() != first.strip()
         terminal.press("2")
-        assert terminal.read_until(MENU) == second
+        terminal.read_until(MENU)
+        terminal.press("u")
+        assert terminal.read_until(MENU).strip() == second.strip()
+        terminal.press("?")
+        for _ in range(7):
+            terminal.read_until(MENU)
+            terminal.press("1")
+        terminal.read_until(MENU)
+        terminal.press("2")
+        terminal.read_until(DONE)
+        terminal.press("u")  # the last one, too
+        assert "--- story 10 of 10\n" in terminal.read_until(MENU)
+        terminal.press("1")
+        terminal.read_until(DONE)
         terminal.press("q")
         terminal.read_to_the_end()
         assert terminal.program.returncode == 0
-    one = text_hash(stories(report)[0]["text"])
-    assert answers(report) == [(one, "happy"), (one, None), (one, "sad")]
+    hashes = [text_hash(story["text"]) for story in stories(report)]
+    said = ["happy", "sad", None, "neither", *["happy"] * 7, "sad", None, "happy"]
+    assert [ending for _, ending in answers(report)] == said
+    assert [story for story, _ in answers(report)] == [
+        hashes[number] for number in (0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9)
+    ]
+
+
+def test_keys_that_are_no_answers_are_none(report: Path) -> None:
+    """Ctrl and an arrow, F5 and Insert hold digits; what is pasted was not read; x stands for nothing."""
+    with Terminal("evaluate.py", "--label", str(report), "--by", "ann") as terminal:
+        for keys in ("\x1b[1;5C", "\x1b[15~", "\x1b[2~", "121", "x", "\n"):
+            assert "--- story 1 of 10\n" in terminal.read_until(MENU)
+            terminal.press(keys)
+        assert "--- story 1 of 10\n" in terminal.read_until(MENU)
+        terminal.press("q")
+        terminal.read_to_the_end()
+    assert answers(report) == []
+
+
+def test_two_people_label_one_report_at_once(report: Path) -> None:
+    with Terminal("evaluate.py", "--label", str(report), "--by", "bob") as bob:
+        bob.read_until(MENU)
+        with Terminal("evaluate.py", "--label", str(report), "--by", "ann") as ann:
+            ann.read_until(MENU)
+            ann.press("1")
+            ann.read_until(MENU)
+            ann.press("q")
+            ann.read_to_the_end()
+        with Terminal("evaluate.py", "--label", str(report), "--by", "bob") as other:
+            assert "another process is writing there" in other.read_to_the_end()
+        for key in "12":
+            bob.press(key)
+            bob.read_until(MENU)
+        bob.press("q")
+        bob.read_to_the_end()
+    assert [len(answers(report, name)) for name in ("ann", "bob")] == [1, 2]
+    evaluation = json.loads((report / "evaluation.json").read_text())
+    assert [rater["rater"] for rater in evaluation["raters"]][-2:] == ["ann", "bob"]
+
+
+def test_the_terminal_is_as_it_was_and_may_go_away(report: Path) -> None:
+    with Terminal("evaluate.py", "--label", str(report), "--by", "ann") as terminal:
+        before = terminal.settings()
+        terminal.read_until(MENU)
+        assert terminal.settings() != before
+        terminal.press("1")
+        terminal.read_until(MENU)
+        terminal.press("\x03")  # Ctrl-C
+        assert "interrupted" in terminal.read_until("interrupted")
+        terminal.program.wait()
+        assert terminal.program.returncode == 130
+        assert terminal.settings() == before
+    assert len(answers(report)) == 1
 
 
 def test_what_was_asked_and_what_judges_say_is_not_shown(report: Path) -> None:
@@ -129,20 +193,30 @@ def test_answers_outlive_a_report_that_is_made_anew(report: Path, checkpoint: st
     evaluate.main([*given, "--ending-strength", "1"])
     evaluation = json.loads((report / "evaluation.json").read_text())
     (ann,) = (rater for rater in evaluation["raters"] if rater["rater"] == "ann")
-    assert 0 < ann["stories"] < 6
+    assert 0 < ann["as asked"][0]["stories"] <= 4
 
 
 def test_bad_input_gets_one_clear_line(report: Path, tmp_path: Path, complaint: Callable) -> None:
     assert "--label and --by" in complaint(evaluate.main, "--label", str(report))
     assert "--label and --by" in complaint(evaluate.main, "--by", "ann")
+    said = complaint(evaluate.main, "--label", str(report), "--by", "ann", "--topics", "7")
+    assert "--label: takes no other option than --by" in said
     (tmp_path / "empty").mkdir()
-    said = complaint(evaluate.main, "--label", str(tmp_path / "empty"), "--by", "ann")
-    assert "no report of evaluate.py" in said
-    assert "--by ../ann" in complaint(evaluate.main, "--label", str(report), "--by", "../ann")
-    (tmp_path / "empty" / "evaluation.json").write_text('{"judge": {}}')
-    said = complaint(evaluate.main, "--label", str(tmp_path / "empty"), "--by", "ann")
-    assert "measure anew" in said
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "evaluation.json").write_text('{"judges": {}, "checkpoints": []}')
+    for folder, name, said in (
+        (tmp_path / "empty", "ann", "no report of evaluate.py"),
+        (tmp_path / "old", "ann", "measure anew"),
+        (report, "../ann", "--by ../ann"),
+        (report, "words", "is what a judge is called"),
+    ):
+        with Terminal("evaluate.py", "--label", str(folder), "--by", name) as terminal:
+            shown = terminal.read_to_the_end()
+            assert terminal.program.returncode == 2
+        assert said in shown
+        assert len(shown.splitlines()) == 1
     command = [sys.executable, str(ROOT / "evaluate.py"), "--label", str(report), "--by", "ann"]
     piped = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert piped.returncode == 2
     assert "--label: asks in a terminal, and this is none" in piped.stderr
+    assert not list(report.glob("labels-*"))

@@ -19,7 +19,7 @@ import finetune
 from common.endings import ENDINGS
 from dataset import format_instruction, get_tokenizer, load_data, read_examples
 from evaluation import pictures
-from evaluation.likelihood import encode_trials, score, text_losses
+from evaluation.likelihood import OVER_BASE, encode_trials, score, text_losses
 from evaluation.requests import CONTRARY, HELD_OUT, LONG
 from generate import choose_token
 from inference.sampling import Sampling
@@ -97,7 +97,11 @@ def test_losses_and_preference_are_those_of_all_validation_examples(
     own = [trial.own for trial in trials]
     mine, other = (losses.story[range(len(own)), [(i + n) % 2 for i in own]] for n in (0, 1))
     metrics = read(output)["checkpoints"][0]["metrics"]
+    plain, plain_tokens = text_losses(
+        model, [example.story for example in read_examples(load_data(data)[0]["validation"])]
+    )
     expected = {
+        "loss, plain stories": plain.sum() / plain_tokens.sum(),
         "loss": (losses.prompt + mine).sum() / (tokens + prompt_tokens),
         "loss, story alone": mine.sum() / tokens,
         "preference margin": (other - mine).mean(),
@@ -134,6 +138,12 @@ def test_the_report_shows_figures_pictures_and_stories(
     text, evaluation = (output / "report.md").read_text(), read(output)
     preference = evaluation["checkpoints"][1]["metrics"]["preference"]
     assert f"| {preference['value']:.1%} [{100 * preference['low']:.1f}, " in text
+    pair = evaluation["agreement"][0]
+    assert pair["raters"] == ["words", "valence"]
+    agreement, kappa = (pair[name]["value"] for name in ("agreement", "kappa"))
+    assert re.search(
+        rf"\| words and valence +\| {pair['stories']} +\| {agreement:.1%} .*\| {kappa:.2f} ", text
+    )
     for picture in ("endings.png", "strength.png"):
         assert f"]({picture})" in text
         assert imread(output / picture).std() > 0
@@ -157,7 +167,7 @@ def test_the_same_command_gives_the_same_numbers_and_another_seed_others(
 def test_harder_topics_forgetting_and_fluency_stand_beside_the_plain_figures(
     checkpoint: str, data: str, tmp_path: Path
 ) -> None:
-    """Each figure is what its stories say; the first column forgot nothing."""
+    """Each figure is what its stories say; the first column has none beside its own loss."""
     other = tmp_path / "other"
     tiny_model(seed=3).save_pretrained(other)
     (tmp_path / "plain.txt").write_text("A dog ran.\n<|endoftext|>\nIt came back.\n<|endoftext|>\n")
@@ -177,7 +187,11 @@ def test_harder_topics_forgetting_and_fluency_stand_beside_the_plain_figures(
         loss, tokens = text_losses(load_model(folder), ["A dog ran.", "It came back."])
         losses.append(loss.sum() / tokens.sum())
         assert metrics["loss, plain stories"]["value"] == pytest.approx(losses[-1], rel=1e-5)
-        assert metrics["forgetting"]["value"] == pytest.approx(losses[-1] - losses[0], abs=1e-5)
+        more = metrics.get(OVER_BASE)
+        if folder is checkpoint:
+            assert more is None
+        else:
+            assert more["value"] == pytest.approx(losses[-1] - losses[0], abs=1e-5)
         told = [story for story in stories if story["topics"] == HELD_OUT]
         complete = [story["complete"] for story in told]
         loss, tokens = text_losses(load_model(other), [story["text"] for story in told], complete)
@@ -238,6 +252,9 @@ def test_topics_that_training_has_too_are_neither_told_about_nor_judged(
     told = {story["topic"] for story in stories if story["topics"] == HELD_OUT}
     assert told == {topic for topic, *_ in EXAMPLES[4:]}
     assert (evaluation["examples"], evaluation["unseen"]) == (8, 4)
+    wrong = write_data(tmp_path / "wrong", TRAIN, [*EXAMPLES, ("train 0", "sad", SMILES)])
+    evaluate.main(["--checkpoint", checkpoint, "--data", wrong, *FEW, "--overwrite"])
+    assert read(Path("report"))["judges"]["words"]["adherence, sad"]["value"] == 1
     known = write_data(tmp_path / "known", EXAMPLES, EXAMPLES)
     said = complaint(evaluate.main, "--checkpoint", checkpoint, "--data", known, "--overwrite")
     assert "--data: 0 of its validation topics are not in its train split" in said
@@ -265,14 +282,27 @@ def test_shares_go_into_the_card_and_nowhere_else(checkpoint: str, data: str, tm
     evaluate.main([*given, "--update-card"])
     metrics = read(Path("report"))["checkpoints"][0]["metrics"]
     happy, sad = (metrics[f"adherence, {ending}"]["value"] for ending in ENDINGS)
-    said = rf"as asked: {happy:.1%} \[.*\] of the happy ones, {sad:.1%} \[.*\] of the sad ones .* stories; "
-    said += r"Cohen's kappa .*\)"
+    said = rf"as asked: {happy:.1%} \[.*\] of the happy ones, {sad:.1%} \[.*\] of the sad ones .* stories\)"
     assert re.search(said, card.read_text())
     results = {
         result.metric_type: result.metric_value for result in ModelCard.load(card).data.eval_results or []
     }
     assert results["sad endings as asked"] == sad
     load_model(run / "last")
+
+
+def test_harder_topics_that_do_not_fit_are_named(tmp_path: Path, complaint: Callable) -> None:
+    """A short context, in which the data's prompts leave room and long topics leave none."""
+    tiny_model(vocab_size=50257, context_length=40).save_pretrained(tmp_path / "short")
+    data = write_data(tmp_path / "data", TRAIN, EXAMPLES)
+    given = ["--checkpoint", str(tmp_path / "short"), "--data", data, "--topics", "2", "--num-stories", "1"]
+    given += ["--ending-strength", "1", "--hard-topics"]
+    said = complaint(evaluate.main, *given, "50")
+    assert re.search(
+        r"--hard-topics 50: makes a prompt of \d+ tokens, the model reads 40; 0 leaves them out", said
+    )
+    assert "--hard-topics 1: of one topic nothing can be said" in complaint(evaluate.main, *given, "1")
+    evaluate.main([*given, "0"])
 
 
 class Replacing(io.StringIO):

@@ -357,7 +357,7 @@ def label(folder: Path, name: str) -> None:
     endings = evaluation["endings"]
     stories = [story["text"] for checkpoint in evaluation["checkpoints"] for story in checkpoint["stories"]]
     read_labels(folder, endings)  # what is wrong with anybody's is said before, not behind all the answers
-    with LabelLines.open(str(file), f"--label {folder}") as answers:
+    with LabelLines.claimed(str(file), f"--label {folder}") as answers:
         label_stories(stories, endings, answers)
     evaluation = with_labels(evaluation, read_labels(folder, endings))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".report-") as temporary:

@@ -176,7 +176,7 @@ def tell_topics(model: Model, settings: Settings, file: str, ending: str, checkp
         longest = max(longest, longest_prompt(*tried))
     sampling = choose_sampling(model, settings, longest)
     output = settings.output
-    with Told.open(output, f"--output {output}") if output else nullcontext() as told:
+    with Told.claimed(output, f"--output {output}") if output else nullcontext() as told:
         first = settings.seed
         if first is None:
             first = told.first_seed if told and told.first_seed is not None else new_seed()

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     measured_on = {"data": fingerprint(data["validation"]), "stories": len(examples), "plain": settings.plain}
     measured_on |= {"base": sha256(locate(base))}
     rows = []
-    with JsonLines.open(str(folder / "measured.jsonl"), f"--folder {folder}") as measured:
+    with JsonLines.claimed(str(folder / "measured.jsonl"), f"--folder {folder}") as measured:
         for lr, loss_on in product(settings.lr, settings.loss_on):
             output = folder / f"{Path(base).name}-lr-{lr:g}-{loss_on}-batch-{settings.batch_size}"
             given = ["--model-size", settings.model_size, "--checkpoint", base, "--data", name]

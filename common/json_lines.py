@@ -42,7 +42,7 @@ class JsonLines:
 
     @classmethod
     @contextmanager
-    def open(cls, name: str, what: str) -> Iterator[Self]:
+    def claimed(cls, name: str, what: str) -> Iterator[Self]:
         """The file `name`, made if need be, for this process alone; what a run that was killed left half is
         cut off. Raises InputError."""
         place = Path(name).absolute()

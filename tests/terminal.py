@@ -9,6 +9,7 @@ import sys
 import termios
 
 from clean_environment import ROOT
+from forked import handle_signals_as_in_the_foreground
 
 LONGEST = 120  # seconds: starting a program takes a few
 
@@ -24,10 +25,16 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C is a signal to it
+            preexec_fn=self._sit_down,
         )
         os.close(slave)
         self.unread = ""
+
+    @staticmethod
+    def _sit_down() -> None:
+        """The terminal is the program's, and Ctrl-C ends it, whatever started us."""
+        handle_signals_as_in_the_foreground()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def read_until(self, text: str) -> str:
         """What is shown until `text` comes, and that. Fails if nothing is said for LONGEST seconds."""

@@ -19,7 +19,7 @@ class Numbered(JsonLines):
 
 def add(file: Path, *numbers: int) -> list[int]:
     """The numbers that were there, and `numbers` added behind them."""
-    with Numbered.open(str(file), f"--output {file}") as lines:
+    with Numbered.claimed(str(file), f"--output {file}") as lines:
         before = [line["number"] for line in lines.lines]
         for number in numbers:
             lines.add({"number": number})
@@ -29,7 +29,7 @@ def add(file: Path, *numbers: int) -> list[int]:
 
 def test_what_was_added_is_there_at_once_and_the_next_time(tmp_path: Path) -> None:
     file = tmp_path / "folder" / "lines.jsonl"
-    with Numbered.open(str(file), "--output") as lines:
+    with Numbered.claimed(str(file), "--output") as lines:
         lines.add({"number": 1})
         assert file.read_bytes() == b'{"number": 1}\n'
     assert add(file, 2, 3) == [1]
@@ -51,7 +51,7 @@ def test_a_line_that_was_cut_off_is_given_up_and_those_before_it_stay(
 
 def test_what_is_added_is_in_the_folder_that_took_the_place_of_the_first(tmp_path: Path) -> None:
     file = tmp_path / "folder" / "lines.jsonl"
-    with Numbered.open(str(file), "--output") as lines:
+    with Numbered.claimed(str(file), "--output") as lines:
         lines.add({"number": 1})
         shutil.copytree(tmp_path / "folder", tmp_path / "other")
         shutil.rmtree(tmp_path / "folder")
@@ -63,7 +63,7 @@ def test_what_is_added_is_in_the_folder_that_took_the_place_of_the_first(tmp_pat
 def test_two_cannot_add_at_once(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     with (
-        Numbered.open(str(file), "--output x"),
+        Numbered.claimed(str(file), "--output x"),
         pytest.raises(InputError, match="another process is writing there"),
     ):
         add(file)

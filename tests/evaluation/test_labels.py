@@ -23,7 +23,7 @@ def evaluation(*checkpoints: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def answer(folder: Path, name: str, *answers: tuple[str, str | None]) -> None:
-    with LabelLines.open(str(labels_file(folder, name)), "--label") as lines:
+    with LabelLines.claimed(str(labels_file(folder, name)), "--label") as lines:
         for text, ending in answers:
             lines.add({"story": text_hash(text), "ending": ending})
 

@@ -352,11 +352,11 @@ def evaluate(settings: Settings, folder: Path) -> dict[str, Any]:
 
 def label(folder: Path, name: str) -> None:
     """Ask a person how a report's stories end, and write the report anew with what all people say."""
-    check_terminal()
     file, evaluation = labels_file(folder, name), report.read(folder)
     endings = evaluation["endings"]
     stories = [story["text"] for checkpoint in evaluation["checkpoints"] for story in checkpoint["stories"]]
     read_labels(folder, endings)  # what is wrong with anybody's is said before, not behind all the answers
+    check_terminal()
     with LabelLines.claimed(str(file), f"--label {folder}") as answers:
         label_stories(stories, endings, answers)
     evaluation = with_labels(evaluation, read_labels(folder, endings))

@@ -210,11 +210,7 @@ def test_bad_input_gets_one_clear_line(report: Path, tmp_path: Path, complaint: 
         (report, "../ann", "--by ../ann"),
         (report, "words", "is what a judge is called"),
     ):
-        with Terminal("evaluate.py", "--label", str(folder), "--by", name) as terminal:
-            shown = terminal.read_to_the_end()
-            assert terminal.program.returncode == 2
-        assert said in shown
-        assert len(shown.splitlines()) == 1
+        assert said in complaint(evaluate.main, "--label", str(folder), "--by", name)
     command = [sys.executable, str(ROOT / "evaluate.py"), "--label", str(report), "--by", "ann"]
     piped = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert piped.returncode == 2

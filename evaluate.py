@@ -183,7 +183,7 @@ def prepare_candidate(model: GPT2, held: HeldOut, settings: Settings) -> Candida
     return Candidate(model, trials, drawn, sampling, guided)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Telling:
     """A checkpoint's stories about topics of one kind, and what the judges say of them."""
 
@@ -210,10 +210,9 @@ def tell(candidate: Candidate, held: HeldOut, kind: str, sampling: Sampling, sai
     stories = tell_stories(
         candidate.model, requests, sampling, choose_token, progress=f"tell stories, {said}"
     )
-    told = Telling(requests, stories, {})
-    texts = [story.text for story in stories]
-    told.judged = {name: judge.verdicts(texts, told.topics) for name, judge in held.judges.items()}
-    return told
+    texts, topics = [story.text for story in stories], [request.topic for request in requests]
+    judged = {name: judge.verdicts(texts, topics) for name, judge in held.judges.items()}
+    return Telling(requests, stories, judged)
 
 
 def set_adherence(told: Telling, held: HeldOut, seed: int) -> Metrics:

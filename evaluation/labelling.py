@@ -34,7 +34,8 @@ def label_stories(stories: Sequence[str], endings: Sequence[str], answers: Label
     choice, rest = f"{choice}   {UNCLEAR} unclear   ", f"{UNDO} undo   {QUIT} quit"
     with pressed_keys() as next_key:
         while True:
-            left = [each for each in sorted(texts) if each not in answers.labels]
+            answered = answers.labels
+            left = [each for each in sorted(texts) if each not in answered]
             if left:
                 head = f"story {len(texts) - len(left) + 1} of {len(texts)}"
                 shown = f"\n--- {head}\n\n{_for_screen(texts[left[0]])}\n\n{choice}{rest}"
@@ -44,7 +45,7 @@ def label_stories(stories: Sequence[str], endings: Sequence[str], answers: Label
             if key in (QUIT, *END):
                 return
             if key == UNDO:
-                given = answers.labels.keys() & texts.keys()
+                given = answered.keys() & texts.keys()
                 for story in [line["story"] for line in answers.lines if line["story"] in given][-1:]:
                     answers.add({"story": story, "ending": None})
             elif left and key in keys:

@@ -26,7 +26,6 @@ from evaluation.judges import JUDGES
 from evaluation.metrics import Estimate, Topics, accuracy, kappa
 from evaluation.requests import HELD_OUT
 
-NAME = r"\w[\w-]{0,39}"
 Labels = dict[str, str]  # the hash of a text -> how a person says that it ends
 
 
@@ -36,7 +35,7 @@ def text_hash(story: str) -> str:
 
 def labels_file(report: Path, name: str) -> Path:
     """Raises InputError if `name` cannot be part of a file's name, or is that of a judge."""
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(r"\w[\w-]{0,39}", name):
         raise InputError(f"--by {name}: must be a name of at most 40 letters, digits, _ and -")
     if name in JUDGES:
         raise InputError(f"--by {name}: is what a judge is called; take another name")
@@ -62,8 +61,10 @@ def read_labels(report: Path, endings: Sequence[str]) -> dict[str, Labels]:
     found = {}
     for file in sorted(report.glob("labels-*.jsonl")):
         name = file.stem.removeprefix("labels-")
-        if not re.fullmatch(NAME, name) or name in JUDGES:
-            print(f"note: {file} is left out: {name!r} is no name that --by takes", file=sys.stderr)
+        try:
+            labels_file(report, name)
+        except InputError as error:
+            print(f"note: {file} is left out: {error}", file=sys.stderr)
             continue
         found[name] = LabelLines(file, str(file)).labels
         if unknown := {*found[name].values()} - {*endings, NEITHER}:
